@@ -1,0 +1,2 @@
+//! The binary `idiolect`.
+fn main() {}
