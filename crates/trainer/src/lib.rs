@@ -1,1 +1,18 @@
-//! idiolect-trainer
+//! A model and samples come in; a trained model, its checkpoints, metrics and report go out. Text never does.
+
+mod config;
+mod error;
+mod event;
+mod outcome;
+mod schedule;
+mod train;
+
+pub use config::{
+    AdamwConfig, DEFAULT_GLOBAL_BATCH_SIZE, Dtype, MuonConfig, OptimizerConfig, Plan, Spike,
+    SpikeConfig, TrainerConfig,
+};
+pub use error::{CallbackError, Error, Result};
+pub use event::{Callbacks, Event, StepMetrics, ValidationMetrics};
+pub use outcome::{Outcome, RunContext, Summary};
+pub use schedule::{Schedule, ScheduleKind};
+pub use train::train;

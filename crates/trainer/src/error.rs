@@ -1,0 +1,94 @@
+//! Everything that can go wrong in training, with the values a person needs.
+
+use std::path::PathBuf;
+
+/// What a [`crate::Callbacks`] hook may return.
+pub type CallbackError = Box<dyn std::error::Error + Send + Sync>;
+
+/// This crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why training did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A key of the section `[trainer]` has a value that cannot run.
+    #[error("trainer.{key} {message}")]
+    Config {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        message: String,
+    },
+    /// There is nothing to train on.
+    #[error("there are no training samples")]
+    NoSamples,
+    /// No position of a whole global batch bears a label.
+    #[error("step {step}: no position of the batch has a label, so there is no loss")]
+    NoLabels {
+        /// The step, counted from 1.
+        step: u64,
+    },
+    /// The validation samples bear no label.
+    #[error("no position of the validation samples has a label, so there is no loss")]
+    NoValidationLabels,
+    /// The loss or the gradient was not finite for too many steps in a row.
+    #[error(
+        "step {step}: loss {loss} and gradient norm {grad_norm} after {count} such steps in a row"
+    )]
+    NonFinite {
+        /// The step, counted from 1.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+        /// The norm of its gradient.
+        grad_norm: f64,
+        /// Steps in a row that were skipped for this.
+        count: u64,
+    },
+    /// The run folder's checkpoint belongs to another run.
+    #[error("{path}: cannot be resumed, since {key} was {was} and is now {now}", path = path.display())]
+    Resume {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        key: String,
+        /// What the checkpoint says.
+        was: String,
+        /// What this run says.
+        now: String,
+    },
+    /// A checkpoint that is whole by its hashes does not hold what it should.
+    #[error("{path}: {what}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}", path = path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of ours could not be read or written.
+    #[error(transparent)]
+    Files(#[from] idiolect_files::Error),
+    /// A batch could not be made.
+    #[error(transparent)]
+    Dataset(#[from] idiolect_dataset::Error),
+    /// The model refused its input or could not be saved.
+    #[error(transparent)]
+    Model(#[from] idiolect_model::Error),
+    /// libtorch failed, for instance for want of memory.
+    #[error(transparent)]
+    Torch(#[from] idiolect_torch::TorchError),
+    /// A hook of the caller failed.
+    #[error("a hook failed")]
+    Callback(#[source] CallbackError),
+}
