@@ -1,0 +1,87 @@
+//! Ids in, more ids out: decoding with a key-value cache, sampling, scoring.
+
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+
+/// How to choose the next id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerationConfig {
+    /// Stop after so many ids.
+    pub max_new_tokens: usize,
+    /// 0 takes the likeliest id; larger is more varied.
+    pub temperature: f64,
+    /// Draw from the k likeliest ids.
+    pub top_k: Option<usize>,
+    /// Draw from the smallest set of likeliest ids that holds this share of the probability.
+    pub top_p: Option<f64>,
+    /// The draw at a position depends on this and the position.
+    pub seed: u64,
+    /// Generation ends with any of these; the id itself is part of the answer.
+    pub stop_ids: Vec<u32>,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 128,
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            seed: 0,
+            stop_ids: Vec::new(),
+        }
+    }
+}
+
+/// What a grammar or another constraint allows next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// Every id.
+    All,
+    /// Only these.
+    Only(Vec<u32>),
+    /// Nothing more: the text is complete.
+    End,
+}
+
+/// Restricts what may come next.
+pub trait TokenMask {
+    /// What may follow `generated`, the ids chosen so far (without the prompt).
+    fn allowed(&mut self, generated: &[u32]) -> Allowed;
+}
+
+/// One id as it is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GeneratedToken {
+    /// The id.
+    pub id: u32,
+    /// Its natural log-probability under the model, before temperature and cuts.
+    pub log_probability: f32,
+}
+
+/// Why generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// A stop id, or the mask said the text is complete.
+    Stop,
+    /// `max_new_tokens` reached, or the context is full.
+    Length,
+    /// The callback broke off.
+    Cancelled,
+}
+
+/// What was generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// The new ids, without the prompt.
+    pub ids: Vec<u32>,
+    /// The natural log-probability of each.
+    pub log_probabilities: Vec<f32>,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+}
+
+/// Receives each id; `Break` ends the generation.
+pub type OnToken<'a> = dyn FnMut(GeneratedToken) -> ControlFlow<()> + 'a;
