@@ -3,10 +3,16 @@
 
 use clap::{Parser, Subcommand};
 
+mod doctor;
 mod libtorch;
+mod map;
 mod pip;
 mod process;
+mod run;
 mod setup;
+mod source;
+mod test;
+mod tidy;
 
 /// Set up, run, test and release Idiolect from its source.
 #[derive(Parser)]
@@ -20,6 +26,14 @@ struct Arguments {
 enum Verb {
     /// Provide libtorch under .libtorch/
     Setup(setup::Arguments),
+    /// Run a recipe to its end, setting up first if needed
+    Run(run::Arguments),
+    /// Every check that CI runs, setting up first if needed
+    Test(test::Arguments),
+    /// What this machine has and lacks for building, and what to type
+    Doctor(doctor::Arguments),
+    /// Paths that documents name, the map of crates, the house's rules
+    Tidy,
 }
 
 fn main() {
@@ -35,5 +49,9 @@ fn work() -> anyhow::Result<()> {
     let root = process::root();
     match arguments.verb {
         Verb::Setup(arguments) => setup::setup(&root, &arguments),
+        Verb::Run(arguments) => run::run(&root, &arguments),
+        Verb::Test(arguments) => test::test(&root, &arguments),
+        Verb::Doctor(arguments) => doctor::doctor(&root, &arguments),
+        Verb::Tidy => tidy::tidy(&root),
     }
 }
