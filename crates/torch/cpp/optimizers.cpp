@@ -1,0 +1,137 @@
+// Steps over all parameters in one call: gradient norms, fused AdamW, Muon.
+#include <c10/core/GradMode.h>
+
+#include <map>
+
+#include "glue.h"
+
+namespace idiolect {
+namespace {
+
+at::Tensor norm_of(const Tensors& gradients) {
+  if (gradients.empty()) return at::zeros({}, at::kFloat);
+  auto norms = at::_foreach_norm(gradients, 2);
+  for (auto& norm : norms) norm = norm.to(at::kFloat);
+  return norms.size() == 1 ? norms[0] : at::linalg_vector_norm(at::stack(norms), 2);
+}
+
+// Keller Jordan's quintic Newton-Schulz iteration on matrices (.., rows, columns) with rows <= columns:
+// it takes every singular value near to 1. https://kellerjordan.github.io/posts/muon/
+template <typename Multiply>
+at::Tensor orthogonal(at::Tensor x, int64_t steps, Multiply multiply) {
+  constexpr double a = 3.4445, b = -4.7750, c = 2.0315;
+  x = x / (at::linalg_vector_norm(x, 2, at::IntArrayRef{-2, -1}, /*keepdim=*/true) + 1e-7);
+  for (int64_t step = 0; step < steps; ++step) {
+    auto gram = multiply(x, x.mT());
+    auto polynomial = multiply(gram, gram).mul_(c).add_(gram, b);
+    x = multiply(polynomial, x).add_(x, a);
+  }
+  return x;
+}
+
+struct MuonSettings {
+  double learning_rate, momentum, weight_decay;
+  int64_t steps;
+  bool nesterov, bf16;
+};
+
+// The update of `members`, all of one shape: stacked and multiplied as one batch, or one by one.
+void muon_group(const Tensors& parameters, const Tensors& momenta, const std::vector<size_t>& members,
+                const MuonSettings& settings) {
+  const auto& first = parameters[members[0]];
+  int64_t rows = first.size(0), columns = first.size(1);
+  bool tall = rows > columns;
+  Tensors updates;
+  for (size_t member : members) {
+    const auto& gradient = parameters[member].grad();
+    const auto& momentum = momenta[member];
+    momentum.lerp_(gradient, 1 - settings.momentum);
+    auto update = settings.nesterov ? gradient.lerp(momentum, settings.momentum) : momentum;
+    updates.push_back(tall ? update.mT() : update);
+  }
+  auto kind = settings.bf16 ? at::kBFloat16 : at::kFloat;
+  // One batch saves launches on a GPU; on the CPU the matrices one by one go through the faster product.
+  if (!first.is_cpu()) {
+    auto batch = at::stack(updates).to(kind);
+    updates = orthogonal(batch, settings.steps, [](const auto& x, const auto& y) { return at::bmm(x, y); }).unbind(0);
+  } else {
+    for (auto& update : updates)
+      update = orthogonal(update.to(kind).contiguous(), settings.steps,
+                          [](const auto& x, const auto& y) { return product(x, y); });
+  }
+  double scale = std::sqrt(std::max(1.0, double(rows) / double(columns)));
+  for (size_t i = 0; i < members.size(); ++i) {
+    auto& parameter = parameters[members[i]];
+    if (settings.weight_decay != 0) parameter.mul_(1 - settings.learning_rate * settings.weight_decay);
+    auto update = tall ? updates[i].mT() : updates[i];
+    parameter.add_(update, -settings.learning_rate * scale);
+  }
+}
+
+}  // namespace
+}  // namespace idiolect
+
+using namespace idiolect;
+
+extern "C" {
+
+char* idiolect_grad_norm(const at::Tensor* const* parameters, int64_t count, at::Tensor** norm) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    *norm = new at::Tensor(norm_of(gradients_of(tensors_of(parameters, count))));
+  });
+}
+
+char* idiolect_scale_grads(const at::Tensor* const* parameters, int64_t count, const at::Tensor* factor) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto gradients = gradients_of(tensors_of(parameters, count));
+    if (!gradients.empty()) at::_foreach_mul_(gradients, *factor);
+  });
+}
+
+// `divisor`, when given, divides the gradients on their way (they are written back divided).
+char* idiolect_adamw(const at::Tensor* const* parameters, const at::Tensor* const* averages,
+                     const at::Tensor* const* squares, const at::Tensor* const* steps, int64_t count,
+                     double learning_rate, double beta1, double beta2, double epsilon, double weight_decay,
+                     const at::Tensor* divisor) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    Tensors with_gradient, gradients, first, second, counters;
+    for (int64_t i = 0; i < count; ++i) {
+      if (!parameters[i]->grad().defined()) continue;
+      with_gradient.push_back(*parameters[i]);
+      gradients.push_back(parameters[i]->grad());
+      first.push_back(*averages[i]);
+      second.push_back(*squares[i]);
+      counters.push_back(*steps[i]);
+    }
+    if (with_gradient.empty()) return;
+    at::_foreach_add_(counters, 1);
+    at::_fused_adamw_(with_gradient, gradients, first, second, /*max_exp_avg_sqs=*/{}, counters, learning_rate, beta1,
+                      beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false, optional_of(divisor));
+  });
+}
+
+char* idiolect_muon(const at::Tensor* const* parameters, const at::Tensor* const* momenta, int64_t count,
+                    double learning_rate, double momentum, double weight_decay, int64_t newton_schulz_steps,
+                    bool nesterov, bool bf16) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto weights = tensors_of(parameters, count);
+    auto buffers = tensors_of(momenta, count);
+    std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> groups;
+    for (size_t i = 0; i < weights.size(); ++i)
+      if (weights[i].grad().defined()) groups[{weights[i].size(0), weights[i].size(1)}].push_back(i);
+    MuonSettings settings{learning_rate, momentum, weight_decay, newton_schulz_steps, nesterov, bf16};
+    for (const auto& group : groups) muon_group(weights, buffers, group.second, settings);
+  });
+}
+
+char* idiolect_zero_grad(const at::Tensor* const* parameters, int64_t count) {
+  return guarded([&] {
+    for (int64_t i = 0; i < count; ++i) parameters[i]->mutable_grad().reset();
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,11 @@
+// Loops over rows of numbers, compiled for several instruction sets where the compiler can; see rows.cpp.
+#pragma once
+#include <ATen/ATen.h>
+
+namespace idiolect {
+
+// For each row of logits (rows, V), f32 or bf16: the loss against its label in nats (0 where the label is negative);
+// with_gradient, the row becomes the gradient of its loss. A softcap above 0 applies softcap * tanh(x / softcap).
+void loss_rows(at::Tensor& logits, const at::Tensor& labels, double softcap, bool with_gradient, double* losses);
+
+}  // namespace idiolect
