@@ -359,6 +359,11 @@ impl TrainerConfig {
             "min_learning_rate",
             "must lie between 0 and learning_rate",
         )?;
+        require(
+            self.min_learning_rate == 0.0 || self.schedule != ScheduleKind::Constant,
+            "min_learning_rate",
+            "is never reached with schedule = \"constant\"",
+        )?;
         let embedding = self.embedding_learning_rate.unwrap_or(1.0);
         require(positive(embedding), "embedding_learning_rate", "must be positive")?;
         require(not_negative(self.clip_norm), "clip_norm", "must be 0 or positive")?;

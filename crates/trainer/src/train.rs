@@ -1,20 +1,85 @@
 //! The training loop: batch, forward, backward, step, report; everything else is a function called every n steps.
 
-use crate::{Callbacks, Outcome, Result, RunContext, TrainerConfig};
-use idiolect_dataset::Samples;
+use crate::run::{Run, Setup};
+use crate::{Callbacks, Dtype, Error, Outcome, Result, RunContext, TrainerConfig, batches};
+use idiolect_dataset::{Batch, Samples};
 use idiolect_model::Model;
+use idiolect_torch::{Autocast, clip_grad_norm, grad_norm, seed};
 use std::path::Path;
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
 
-/// Trains `model` on `train` in `run_dir`, going on from its newest whole checkpoint if there is one.
-#[allow(clippy::too_many_arguments)]
+/// Trains `model` on `train` in the folder `run_dir`, going on from its newest whole checkpoint if there is one.
+///
+/// The gradient of a step is that of the mean loss over all labels of the global batch, however it is cut into micro-batches.
+/// Stopped by any means and called again with the same arguments, it ends with the same weights, to the bit.
 pub fn train(
-    _model: &mut Model,
-    _train: &dyn Samples,
-    _validation: Option<&dyn Samples>,
-    _config: &TrainerConfig,
-    _run_dir: &Path,
-    _context: &RunContext,
-    _callbacks: &mut dyn Callbacks,
+    model: &mut Model,
+    train: &dyn Samples,
+    validation: Option<&dyn Samples>,
+    config: &TrainerConfig,
+    run_dir: &Path,
+    context: &RunContext,
+    callbacks: &mut dyn Callbacks,
 ) -> Result<Outcome> {
-    Err(crate::Error::NoSamples)
+    let setup = Setup { train, validation, config, run_dir, context };
+    let mut run = Run::open(setup, model, callbacks)?;
+    let device = model.device();
+    let parameters: Vec<Tensor> =
+        model.parameters().iter().map(|parameter| parameter.tensor.shallow_clone()).collect();
+    // A run that ended between a checkpoint and its evaluation still owes it.
+    run.evaluate_if_due(model, callbacks)?;
+
+    while run.progress.step < run.plan.steps {
+        let clock = Instant::now();
+        let step = run.progress.step;
+        let batches = batches::of_step(train, &run.plan, config.seed, run.progress.cursor)?;
+        let labels = labels_of_step(&batches, step)?;
+        let mut loss = Tensor::from(0f32).to_device(device);
+        run.optimizers.zero_grad();
+        for (index, batch) in batches.iter().enumerate() {
+            if callbacks.should_stop() {
+                return run.stop(model, callbacks);
+            }
+            seed(device, batches::dropout_seed(config.seed, step, index, 0))?;
+            let (inputs, targets) = batches::tensors(batch, device)?;
+            let autocast = autocast(device, config.dtype)?;
+            let share = model.loss(&inputs, &targets)?.f_div_scalar(labels as f64)?;
+            drop(autocast);
+            share.f_backward()?;
+            loss = loss.f_add(&share.detach())?;
+        }
+        let norm = clipped_norm(&parameters, config.clip_norm)?;
+        let read = run.read(&loss, &norm)?;
+        if run.accepts(read, callbacks)? {
+            run.optimizers.step(run.plan.schedule.factor(step))?;
+        }
+        run.advance(clock.elapsed());
+        run.report(read, callbacks)?;
+        run.save_if_due(model, callbacks)?;
+        run.evaluate_if_due(model, callbacks)?;
+    }
+    run.finish(model, callbacks)
+}
+
+/// Matrix products in the configured number format while this lives.
+pub fn autocast(device: Device, dtype: Dtype) -> Result<Option<Autocast>> {
+    match dtype {
+        Dtype::F32 => Ok(None),
+        Dtype::Bf16 => Ok(Some(Autocast::new(device, Kind::BFloat16)?)),
+    }
+}
+
+fn labels_of_step(batches: &[Batch], step: u64) -> Result<u64> {
+    match batches.iter().map(batches::count_labels).sum() {
+        0 => Err(Error::NoLabels { step: step + 1 }),
+        labels => Ok(labels),
+    }
+}
+
+fn clipped_norm(parameters: &[Tensor], clip_norm: f64) -> Result<Tensor> {
+    if clip_norm == 0.0 {
+        return Ok(grad_norm(parameters)?);
+    }
+    Ok(clip_grad_norm(parameters, clip_norm)?)
 }

@@ -1,0 +1,211 @@
+//! A finished run comes in; its curves, `report.md` and the folder `model/` with its card go out.
+
+use crate::journal::History;
+use crate::run::{Run, make_folder};
+use crate::svg::{Series, line_chart};
+use crate::{Callbacks, Error, Result, Summary, machine};
+use idiolect_files::{AtomicFolder, write_atomic};
+use idiolect_model::Model;
+use std::path::Path;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// Writes everything that a finished run leaves, and sums it up.
+pub fn write(run: &Run, model: &Model, callbacks: &mut dyn Callbacks) -> Result<Summary> {
+    let history = History::read(run.setup.run_dir)?;
+    let summary = summary(run, model, &history);
+    write_curves(&run.setup.run_dir.join("curves"), &history)?;
+    let facts = facts(run, model, &summary);
+    write_atomic(&summary.report, report(run, &facts, &summary).as_bytes())?;
+    let folder = AtomicFolder::create(&summary.model)?;
+    model.save(folder.path())?;
+    let card = model_card(run, model, &facts, &summary);
+    write_atomic(&folder.path().join("README.md"), card.as_bytes())?;
+    callbacks.complete_model(folder.path()).map_err(Error::Callback)?;
+    folder.commit()?;
+    Ok(summary)
+}
+
+fn summary(run: &Run, model: &Model, history: &History) -> Summary {
+    let progress = run.progress;
+    let tokens_per_second = progress.tokens as f64 / progress.seconds.max(1e-9);
+    // A backward pass costs twice a forward pass (Kaplan et al. 2020, section 2.1).
+    let flops = 3.0 * model.config().flops_per_token(run.setup.train.columns());
+    Summary {
+        steps: progress.step,
+        last: history.steps.last().cloned(),
+        validation: history.validations.last().cloned(),
+        skipped: progress.skipped,
+        seconds: progress.seconds,
+        tokens_per_second,
+        peak_memory: idiolect_torch::peak_memory(model.device()),
+        flops_utilisation: run
+            .setup
+            .context
+            .peak_flops
+            .map(|peak| flops * tokens_per_second / peak),
+        model: run.setup.run_dir.join("model"),
+        report: run.setup.run_dir.join("report.md"),
+    }
+}
+
+fn write_curves(folder: &Path, history: &History) -> Result<()> {
+    make_folder(folder)?;
+    let steps = |value: fn(&crate::StepMetrics) -> f64| -> Vec<(f64, f64)> {
+        history.steps.iter().map(|metrics| (metrics.step as f64, value(metrics))).collect()
+    };
+    let validation =
+        history.validations.iter().map(|v| (v.step as f64, v.validation_loss)).collect();
+    let one = |name, points| vec![Series { name, points }];
+    let charts = [
+        (
+            "loss",
+            "Loss, nats a label",
+            vec![
+                Series { name: "train", points: steps(|m| m.loss) },
+                Series { name: "validation", points: validation },
+            ],
+        ),
+        ("learning-rate", "Learning rate", one("rate", steps(|m| m.learning_rate))),
+        ("gradient-norm", "Gradient norm before clipping", one("norm", steps(|m| m.grad_norm))),
+        ("speed", "Tokens a second", one("speed", steps(|m| m.tokens_per_second))),
+    ];
+    for (file, title, series) in charts {
+        let path = folder.join(format!("{file}.svg"));
+        write_atomic(&path, line_chart(title, &series).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A table of a report: a heading and its rows.
+type Table = (&'static str, Vec<(String, String)>);
+
+fn facts(run: &Run, model: &Model, summary: &Summary) -> Vec<Table> {
+    vec![
+        ("Scores", scores(summary)),
+        ("Data", data(run)),
+        ("Training", training(run, model, summary)),
+        ("Machine", machine(run, summary)),
+    ]
+}
+
+fn row(name: &str, value: impl Into<String>) -> (String, String) {
+    (name.into(), value.into())
+}
+
+fn scores(summary: &Summary) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    if let Some(validation) = &summary.validation {
+        let loss = validation.validation_loss;
+        let interval = validation.validation_stderr.map(|error| 1.96 * error);
+        let interval = interval.map_or(String::new(), |half| {
+            format!(" (95 % interval {:.4} to {:.4})", loss - half, loss + half)
+        });
+        rows.push(row("validation loss", format!("{loss:.4} nats a label{interval}")));
+        rows.push(row("validation perplexity", format!("{:.3}", validation.perplexity)));
+        let bits = validation.bits_per_byte.map(|bits| format!("{bits:.4}"));
+        rows.extend(bits.map(|bits| row("validation bits per byte", bits)));
+        rows.push(row("validation labels", validation.labels.to_string()));
+    }
+    let last = summary.last.as_ref().map(|last| format!("{:.4} nats a label", last.loss));
+    rows.extend(last.map(|loss| row("last training loss", loss)));
+    rows
+}
+
+fn data(run: &Run) -> Vec<(String, String)> {
+    let facts = run.identity.data.iter();
+    let mut rows: Vec<_> = facts.map(|(name, value)| row(name, value.as_str())).collect();
+    rows.extend(run.setup.context.data_license.as_ref().map(|text| row("licence", text.as_str())));
+    rows
+}
+
+fn training(run: &Run, model: &Model, summary: &Summary) -> Vec<(String, String)> {
+    let tokens = run.progress.tokens;
+    let epochs = run.progress.cursor as f64 / run.setup.train.len() as f64;
+    let parameters: usize = model.parameters().iter().map(|p| p.tensor.numel()).sum();
+    let mut rows = vec![
+        row("parameters", parameters.to_string()),
+        row("steps", format!("{}, {} of them skipped", summary.steps, summary.skipped)),
+        row("positions", format!("{tokens} ({epochs:.2} epochs)")),
+        row("seed", run.setup.config.seed.to_string()),
+        row("duration", format!("{:.1} s of training", summary.seconds)),
+        row("speed", format!("{:.0} positions a second", summary.tokens_per_second)),
+    ];
+    let share = summary.flops_utilisation;
+    rows.extend(share.map(|share| row("use of the peak", format!("{:.1} %", 100.0 * share))));
+    rows.extend(run.setup.context.commit.as_ref().map(|commit| row("commit", commit.as_str())));
+    rows
+}
+
+fn machine(run: &Run, summary: &Summary) -> Vec<(String, String)> {
+    let environment = &run.identity.environment;
+    vec![
+        row("processor", format!("{}, {} cores", machine::processor(), machine::cores())),
+        row("features", environment.processor_features.join(" ")),
+        row("device", environment.device.as_str()),
+        row("threads", environment.threads.to_string()),
+        row("libtorch", environment.libtorch.as_str()),
+        row("idiolect", environment.idiolect.as_str()),
+        row("peak memory", format!("{:.2} GiB", summary.peak_memory as f64 / GIB)),
+    ]
+}
+
+fn title(run: &Run) -> String {
+    match run.setup.context.name.as_str() {
+        "" => "A training run".into(),
+        name => name.into(),
+    }
+}
+
+fn report(run: &Run, facts: &[Table], summary: &Summary) -> String {
+    let curves: String = [
+        ("Loss", "loss"),
+        ("Learning rate", "learning-rate"),
+        ("Gradient norm", "gradient-norm"),
+        ("Speed", "speed"),
+    ]
+    .map(|(name, file)| format!("![{name}](curves/{file}.svg)\n"))
+    .concat();
+    format!(
+        "# {}\n\n{} steps in {:.1} s. The model is in [model/](model/), every figure in \
+         [metrics.jsonl](metrics.jsonl).\n\n{curves}\n{}{}",
+        title(run),
+        summary.steps,
+        summary.seconds,
+        tables(facts),
+        run_file(run),
+    )
+}
+
+fn model_card(run: &Run, model: &Model, facts: &[Table], summary: &Summary) -> String {
+    let task = match model {
+        Model::Bert(_) => "fill-mask",
+        _ => "text-generation",
+    };
+    format!(
+        "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags:\n- idiolect\n---\n\n# {}\n\n\
+         Trained from scratch by Idiolect in {} steps. Energy was not measured.\n\n{}{}",
+        title(run),
+        summary.steps,
+        tables(facts),
+        run_file(run),
+    )
+}
+
+fn tables(facts: &[Table]) -> String {
+    let row = |(name, value): &(String, String)| {
+        format!("| {name} | {} |\n", value.replace('|', "\\|").replace('\n', " "))
+    };
+    let table = |(heading, rows): &Table| {
+        let rows: String = rows.iter().map(row).collect();
+        format!("## {heading}\n\n| | |\n| --- | --- |\n{rows}\n")
+    };
+    facts.iter().filter(|(_, rows)| !rows.is_empty()).map(table).collect()
+}
+
+fn run_file(run: &Run) -> String {
+    match run.setup.context.run_file.trim_end() {
+        "" => String::new(),
+        text => format!("## Run file\n\n```toml\n{text}\n```\n"),
+    }
+}
