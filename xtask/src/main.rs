@@ -3,9 +3,12 @@
 
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod compare;
 mod doctor;
 mod libtorch;
 mod map;
+mod peers;
 mod pip;
 mod process;
 mod run;
@@ -32,6 +35,8 @@ enum Verb {
     Test(test::Arguments),
     /// What this machine has and lacks for building, and what to type
     Doctor(doctor::Arguments),
+    /// Measure: Criterion for the parts, alternating runs against peers
+    Bench(bench::Arguments),
     /// Paths that documents name, the map of crates, the house's rules
     Tidy,
 }
@@ -52,6 +57,7 @@ fn work() -> anyhow::Result<()> {
         Verb::Run(arguments) => run::run(&root, &arguments),
         Verb::Test(arguments) => test::test(&root, &arguments),
         Verb::Doctor(arguments) => doctor::doctor(&root, &arguments),
+        Verb::Bench(arguments) => bench::bench(&root, &arguments),
         Verb::Tidy => tidy::tidy(&root),
     }
 }

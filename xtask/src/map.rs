@@ -1,5 +1,6 @@
-//! The workspace's manifests in, the arrows that point the wrong way out.
+//! The map in `docs/architecture.md` and the workspace's manifests in, the arrows that point the wrong way out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -7,26 +8,11 @@ use serde::Deserialize;
 
 use crate::process;
 
-/// What each package may depend on, of this workspace. `docs/architecture.md` says why.
-const ARROWS: [(&str, &[&str]); 11] = [
-    ("idiolect-files", &[]),
-    ("idiolect-tokenizer", &["idiolect-files"]),
-    ("idiolect-dataset", &["idiolect-files", "idiolect-tokenizer"]),
-    ("idiolect-torch", &[]),
-    ("idiolect-model", &["idiolect-files", "idiolect-torch"]),
-    (
-        "idiolect-trainer",
-        &["idiolect-files", "idiolect-dataset", "idiolect-model", "idiolect-torch"],
-    ),
-    ("idiolect-prompting", &["idiolect-files", "idiolect-tokenizer", "idiolect-model?"]),
-    (
-        "idiolect-evaluation",
-        &["idiolect-files", "idiolect-tokenizer", "idiolect-dataset", "idiolect-prompting"],
-    ),
-    ("idiolect", &["*"]),
-    ("idiolect-benches", &["*"]),
-    ("xtask", &[]),
-];
+/// The document whose table is the map: a row each package, what it may use in the last column.
+pub const MAP: &str = "docs/architecture.md";
+
+/// What each package may depend on, of this workspace: `name`, `name?` when it must be optional, `*` for all.
+pub struct Arrows(BTreeMap<String, Vec<String>>);
 
 /// The packages that build and pass their tests without libtorch.
 const WITHOUT_TCH: [&str; 6] = [
@@ -72,32 +58,74 @@ impl Metadata {
     }
 }
 
-/// The dependencies that the map does not allow, a line each.
-pub fn wrong_arrows(packages: &[Package]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for package in packages {
-        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == package.name) else {
-            wrong.push(format!("package {} is not on the map (xtask/src/map.rs)", package.name));
-            continue;
-        };
-        for dependency in package.dependencies.iter().filter(|dependency| dependency.path.is_some())
-        {
-            if !is_allowed(allowed, dependency) {
-                wrong.push(format!(
-                    "{} -> {}: this arrow is not on the map",
-                    package.name, dependency.name
-                ));
+impl Arrows {
+    /// Reads the rows that begin with a folder in backquotes.
+    pub fn read(text: &str) -> Arrows {
+        let rows = text.lines().filter_map(|line| {
+            let cells: Vec<&str> =
+                line.trim().strip_prefix("| `")?.trim_end_matches('|').split('|').collect();
+            let folder = cells.first()?.trim().trim_end_matches('`');
+            Some((package(folder), allowed(cells.last()?)))
+        });
+        Arrows(rows.collect())
+    }
+
+    /// The dependencies that are not allowed, a line each.
+    pub fn wrong(&self, packages: &[Package]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for package in packages {
+            let Some(allowed) = self.0.get(&package.name) else {
+                wrong.push(format!("{MAP}: package {} is not on the map", package.name));
+                continue;
+            };
+            for dependency in
+                package.dependencies.iter().filter(|dependency| dependency.path.is_some())
+            {
+                if !is_allowed(allowed, dependency) {
+                    wrong.push(format!(
+                        "{} -> {}: {MAP} does not allow it",
+                        package.name, dependency.name
+                    ));
+                }
             }
         }
+        for name in
+            self.0.keys().filter(|name| packages.iter().all(|package| package.name != **name))
+        {
+            wrong.push(format!("{MAP}: package {name} is on the map and not in the tree"));
+        }
+        wrong
     }
-    wrong
 }
 
-/// `name` allows a dependency, `name?` an optional one, `*` every one but xtask and the program.
-fn is_allowed(allowed: &[&str], dependency: &Dependency) -> bool {
+/// The name of the package in a folder.
+fn package(folder: &str) -> String {
+    match folder.strip_prefix("crates/").unwrap_or(folder) {
+        "cli" => "idiolect".to_owned(),
+        "xtask" => "xtask".to_owned(),
+        name => format!("idiolect-{name}"),
+    }
+}
+
+/// `files, model (`local`)` as names; a remark in brackets on a crate means an optional dependency.
+fn allowed(cell: &str) -> Vec<String> {
+    let names = cell.split(',').filter_map(|word| {
+        let (name, remark) = word.trim().split_once(' ').map_or((word.trim(), ""), |parts| parts);
+        match name {
+            "nothing" | "" => None,
+            "all" => Some("*".to_owned()),
+            name if remark.starts_with('(') => Some(package(name) + "?"),
+            name => Some(package(name)),
+        }
+    });
+    names.collect()
+}
+
+/// Nothing may depend on xtask or on the program, not even what may use all.
+fn is_allowed(allowed: &[String], dependency: &Dependency) -> bool {
     allowed.iter().any(|word| match word.strip_suffix('?') {
         Some(name) => name == dependency.name && dependency.optional,
-        None if *word == "*" => dependency.name != "xtask" && dependency.name != "idiolect",
+        None if word == "*" => dependency.name != "xtask" && dependency.name != "idiolect",
         None => *word == dependency.name,
     })
 }
@@ -124,24 +152,50 @@ pub fn check_without_tch(root: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn check(package: &str, dependency: &str, optional: bool, expected: usize) {
+    const TABLE: &str = "
+| crate | what | libtorch | may use |
+| --- | --- | --- | --- |
+| `crates/files` | bytes | no | nothing |
+| `crates/tokenizer` | text to ids | no | files |
+| `crates/prompting` | words | only `local` | files, tokenizer, model (`local`) |
+| `crates/cli` | the binary | yes | all |
+| `xtask` | verbs | no | nothing (spawns cargo) |
+";
+
+    fn check(name: &str, dependency: &str, optional: bool, expected: usize) {
         let dependency =
             Dependency { name: dependency.into(), optional, path: Some("here".into()) };
-        let (name, version) = (package.into(), "0.1.0".into());
-        let package = Package { name, version, dependencies: vec![dependency], publish: None };
-        assert_eq!(wrong_arrows(&[package]).len(), expected);
+        let package = |name: &str, dependencies| Package {
+            name: name.into(),
+            version: "0.1.0".into(),
+            dependencies,
+            publish: None,
+        };
+        let mut packages: Vec<Package> =
+            ["idiolect-files", "idiolect-tokenizer", "idiolect-prompting", "idiolect", "xtask"]
+                .into_iter()
+                .filter(|other| *other != name)
+                .map(|name| package(name, Vec::new()))
+                .collect();
+        packages.push(package(name, vec![dependency]));
+        let wrong = Arrows::read(TABLE).wrong(&packages);
+        assert_eq!(wrong.len(), expected, "{wrong:?}");
     }
 
     #[test]
     fn arrows_follow_the_map() {
-        check("idiolect-dataset", "idiolect-tokenizer", false, 0);
-        check("idiolect-tokenizer", "idiolect-dataset", false, 1);
-        check("idiolect-model", "idiolect-tokenizer", false, 1);
-        check("idiolect-trainer", "idiolect-tokenizer", false, 1);
+        check("idiolect-tokenizer", "idiolect-files", false, 0);
+        check("idiolect-files", "idiolect-tokenizer", false, 1);
         check("idiolect-prompting", "idiolect-model", true, 0);
         check("idiolect-prompting", "idiolect-model", false, 1);
-        check("idiolect", "idiolect-trainer", false, 0);
-        check("idiolect-benches", "idiolect", false, 1);
+        check("idiolect", "idiolect-prompting", false, 0);
+        check("idiolect", "xtask", false, 1);
+        check("xtask", "idiolect-files", false, 1);
         check("idiolect-feedback", "idiolect-files", false, 1);
+    }
+
+    #[test]
+    fn a_package_that_is_gone_is_named() {
+        assert_eq!(Arrows::read(TABLE).wrong(&[]).len(), 5);
     }
 }

@@ -136,6 +136,12 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(Path::new(".")).to_owned()
 }
 
+/// A folder, made if need be.
+pub fn made(folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    Ok(folder.to_owned())
+}
+
 /// A command as a person would type it.
 pub fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -7,20 +7,19 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::map::{self, Metadata};
+use crate::map::{self, Arrows, Metadata};
 use crate::{process, source};
 
 /// Files above this do not belong in the repository.
 const LARGEST: u64 = 1_000_000;
 
-/// The documents that draw the map.
-const MAPS: [&str; 2] = ["README.md", "docs/architecture.md"];
-
 /// Fails with a line for each thing that is wrong.
 pub fn tidy(root: &Path) -> Result<()> {
     let files = tracked(root)?;
-    let mut wrong = map::wrong_arrows(&Metadata::of(root)?.packages);
-    check_maps(root, &mut wrong);
+    let map = fs::read_to_string(root.join(map::MAP))
+        .with_context(|| format!("cannot read {}", map::MAP))?;
+    let mut wrong = Arrows::read(&map).wrong(&Metadata::of(root)?.packages);
+    check_readme(root, &mut wrong);
     for file in &files {
         check_file(root, file, &files, &mut wrong)?;
     }
@@ -61,20 +60,17 @@ fn check_file(
     Ok(())
 }
 
-/// Every crate stands in both drawings of the map.
-fn check_maps(root: &Path, wrong: &mut Vec<String>) {
-    for document in MAPS {
-        let Ok(text) = fs::read_to_string(root.join(document)) else {
-            wrong.push(format!("{document} is missing"));
-            continue;
-        };
-        for entry in fs::read_dir(root.join("crates")).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !words(&text).any(|word| word.trim_start_matches("crates/") == format!("{name}/")) {
-                wrong.push(format!(
-                    "{document}: crates/{name} is not on the map (no word `{name}/`)"
-                ));
-            }
+/// Every crate stands in the README's drawing of the map, as `crates/name` or `name/`.
+fn check_readme(root: &Path, wrong: &mut Vec<String>) {
+    let Ok(text) = fs::read_to_string(root.join("README.md")) else {
+        wrong.push("README.md is missing".to_owned());
+        return;
+    };
+    for entry in fs::read_dir(root.join("crates")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let names = [format!("{name}/"), format!("crates/{name}"), format!("crates/{name}/")];
+        if !words(&text).any(|word| names.iter().any(|name| name == word)) {
+            wrong.push(format!("README.md: crates/{name} is not on the map"));
         }
     }
 }
@@ -86,7 +82,9 @@ fn missing_paths(root: &Path, document: &str, text: &str, files: &BTreeSet<Strin
     let folder = Path::new(document).parent().unwrap_or(Path::new(""));
     let mut wrong = Vec::new();
     for word in words(text).filter(|word| is_path(word, &tops)) {
-        if !root.join(word).exists() && !folder_holds(root, folder, word) {
+        // A module may be named without its ending.
+        let there = root.join(word).exists() || root.join(format!("{word}.rs")).exists();
+        if !there && !folder_holds(root, folder, word) {
             wrong.push(format!("{document}: {word} is gone"));
         }
     }
