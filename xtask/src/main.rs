@@ -4,6 +4,8 @@
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod bundle;
+mod changelog;
 mod compare;
 mod doctor;
 mod libtorch;
@@ -11,6 +13,7 @@ mod map;
 mod peers;
 mod pip;
 mod process;
+mod release;
 mod run;
 mod setup;
 mod source;
@@ -37,6 +40,10 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Measure: Criterion for the parts, alternating runs against peers
     Bench(bench::Arguments),
+    /// Make a release ready: version, changelog, verified packages, archive; publishes nothing
+    Release(release::Arguments),
+    /// A small folder that runs beside any Python with a given PyTorch
+    Bundle(bundle::Arguments),
     /// Paths that documents name, the map of crates, the house's rules
     Tidy,
 }
@@ -58,6 +65,8 @@ fn work() -> anyhow::Result<()> {
         Verb::Test(arguments) => test::test(&root, &arguments),
         Verb::Doctor(arguments) => doctor::doctor(&root, &arguments),
         Verb::Bench(arguments) => bench::bench(&root, &arguments),
+        Verb::Release(arguments) => release::release(&root, &arguments),
+        Verb::Bundle(arguments) => bundle::bundle(&root, &arguments),
         Verb::Tidy => tidy::tidy(&root),
     }
 }

@@ -34,10 +34,7 @@ pub struct Metadata {
 #[derive(Deserialize)]
 pub struct Package {
     pub name: String,
-    pub version: String,
     pub dependencies: Vec<Dependency>,
-    /// Registries it may go to; an empty list means none.
-    pub publish: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -165,12 +162,7 @@ mod tests {
     fn check(name: &str, dependency: &str, optional: bool, expected: usize) {
         let dependency =
             Dependency { name: dependency.into(), optional, path: Some("here".into()) };
-        let package = |name: &str, dependencies| Package {
-            name: name.into(),
-            version: "0.1.0".into(),
-            dependencies,
-            publish: None,
-        };
+        let package = |name: &str, dependencies| Package { name: name.into(), dependencies };
         let mut packages: Vec<Package> =
             ["idiolect-files", "idiolect-tokenizer", "idiolect-prompting", "idiolect", "xtask"]
                 .into_iter()

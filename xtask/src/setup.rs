@@ -202,7 +202,7 @@ fn check_room(root: &Path, needed: u64) -> Result<()> {
 }
 
 /// Unpacks what a build and a run need of every wheel in a folder; gives the bytes written.
-fn unpack_wheels(wheels: &Path, into: &Path, cuda: bool) -> Result<u64> {
+pub fn unpack_wheels(wheels: &Path, into: &Path, cuda: bool) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(wheels)? {
         let wheel = entry?.path();
@@ -238,7 +238,7 @@ fn is_wanted(name: &str, cuda: bool) -> bool {
 }
 
 /// Unpacks the members of a wheel that `wanted` names; gives the bytes written.
-pub fn unpack(wheel: &Path, into: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<u64> {
+fn unpack(wheel: &Path, into: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<u64> {
     let context = || format!("cannot unpack {}", wheel.display());
     let mut archive =
         zip::ZipArchive::new(BufReader::new(File::open(wheel).with_context(context)?))
