@@ -74,7 +74,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
         fs::remove_dir_all(root.join(&run))?;
     }
     let started = Instant::now();
-    let mut done = Done::load(root, name, &run)?;
+    let mut done = Done::load(root, name, &run, arguments.data.as_deref())?;
     for (index, step) in steps.iter().enumerate() {
         let place = format!("[{}/{}]", index + 1, steps.len());
         run_step(root, &place, &program, &found, step, &mut done)?;
@@ -180,21 +180,24 @@ fn run_step(
 /// Which lasting steps are done, kept in the run's folder: a line each, with what the recipe's files were.
 struct Done {
     file: PathBuf,
-    /// Changes when a file of the recipe does; then no step counts as done.
-    recipe: u64,
+    /// Changes when a file of the recipe or of the user's data does; then no step counts as done.
+    fingerprint: u64,
     lines: Vec<String>,
 }
 
 impl Done {
-    fn load(root: &Path, name: &str, run: &Path) -> Result<Done> {
+    fn load(root: &Path, name: &str, run: &Path, data: Option<&Path>) -> Result<Done> {
         let file = root.join(run).join("steps-done.txt");
         let text = fs::read_to_string(&file).unwrap_or_default();
-        let recipe = fingerprint(&root.join("recipes").join(name))?;
-        Ok(Done { file, recipe, lines: text.lines().map(str::to_owned).collect() })
+        let mut hasher = DefaultHasher::new();
+        hash_files(&root.join("recipes").join(name), &mut hasher)?;
+        data.map(|data| hash_files(data, &mut hasher)).transpose()?;
+        let fingerprint = hasher.finish();
+        Ok(Done { file, fingerprint, lines: text.lines().map(str::to_owned).collect() })
     }
 
     fn line(&self, step: &[String]) -> String {
-        format!("{:016x} {}", self.recipe, step.join(" ").replace('\n', " "))
+        format!("{:016x} {}", self.fingerprint, step.join(" ").replace('\n', " "))
     }
 
     fn has(&self, step: &[String]) -> bool {
@@ -214,20 +217,20 @@ impl Done {
     }
 }
 
-/// A number that stands for the contents of a recipe's folder.
-fn fingerprint(folder: &Path) -> Result<u64> {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| {
-        file.is_file() && file.extension().is_none_or(|extension| extension != "md")
-    });
-    files.sort();
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        file.file_name().hash(&mut hasher);
-        fs::read(&file)?.hash(&mut hasher);
+/// Feeds the names, sizes and times of the files under a path to a hasher, without what is only read by people.
+fn hash_files(path: &Path, hasher: &mut DefaultHasher) -> Result<()> {
+    if path.extension().is_some_and(|extension| extension == "md") {
+        return Ok(());
     }
-    Ok(hasher.finish())
+    let data = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if data.is_file() {
+        (path.file_name(), data.len(), data.modified()?).hash(hasher);
+        return Ok(());
+    }
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(path)?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    entries.iter().try_for_each(|entry| hash_files(entry, hasher))
 }
 
 #[cfg(test)]
@@ -285,7 +288,7 @@ mod tests {
     fn lasting_steps_are_done_until_the_recipe_changes() {
         let root = tempfile::tempdir().unwrap();
         recipe(root.path());
-        let load = || Done::load(root.path(), "tiny", Path::new("runs/tiny")).unwrap();
+        let load = || Done::load(root.path(), "tiny", Path::new("runs/tiny"), None).unwrap();
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (train, generate) = (words("train run.toml"), words("generate --model x"));
         let mut done = load();
