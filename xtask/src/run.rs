@@ -56,16 +56,7 @@ pub fn run(root: &Path, arguments: &Arguments) -> Result<()> {
     let Some(name) = &arguments.recipe else { return list(root) };
     let recipe = load(root, name)?;
     let run = Path::new("runs").join(name);
-    let steps: Vec<Vec<String>> = recipe
-        .steps
-        .iter()
-        .map(|step| expand(root, name, step, arguments))
-        .collect::<Result<_>>()?;
-    if arguments.data.is_some()
-        && !recipe.steps.iter().flatten().any(|word| word.contains("{data}"))
-    {
-        bail!("recipe {name} brings its data along and takes no --data");
-    }
+    let steps = steps(root, name, &recipe, arguments)?;
     eprintln!("{name}: {}", recipe.about);
     let found = setup::ensure(root)?;
     let program = build(root)?;
@@ -111,6 +102,20 @@ fn load(root: &Path, name: &str) -> Result<Recipe> {
     let text = fs::read_to_string(root.join(&file))
         .with_context(|| format!("cannot read {}", file.display()))?;
     toml::from_str(&text).with_context(|| format!("{} is not a recipe", file.display()))
+}
+
+/// The steps with this run's paths and options in them.
+fn steps(
+    root: &Path,
+    name: &str,
+    recipe: &Recipe,
+    arguments: &Arguments,
+) -> Result<Vec<Vec<String>>> {
+    let takes_data = recipe.steps.iter().flatten().any(|word| word.contains("{data}"));
+    if arguments.data.is_some() && !takes_data {
+        bail!("recipe {name} brings its data along and takes no --data");
+    }
+    recipe.steps.iter().map(|step| expand(root, name, step, arguments)).collect()
 }
 
 /// The words of a step as `idiolect` gets them.
