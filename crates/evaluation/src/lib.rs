@@ -28,8 +28,7 @@
 //! }
 //!
 //! let text = "abba".repeat(16);
-//! let config = TrainConfig::Character { special_tokens: vec![] };
-//! let tokenizer = train([&text], &config, &mut |_| ()).unwrap();
+//! let tokenizer = train([&text].into_iter(), &TrainConfig::character(), &mut |_| ()).unwrap();
 //! let report = perplexity(&Coin, &tokenizer, [&text], &PerplexityConfig::default(), &mut |_| ()).unwrap();
 //! assert!((report.perplexity.value - 2.0).abs() < 1e-6);
 //! assert!((report.bits_per_byte.value - 1.0).abs() < 1e-6);

@@ -161,7 +161,8 @@ impl Tally {
         if self.tokens == 0 || self.bytes == 0 {
             return Err(Error::NothingToScore { texts: self.texts, tokens: self.read });
         }
-        let by_token: Vec<_> = self.windows.iter().map(|&(nats, tokens, _)| (nats, tokens)).collect();
+        let by_token: Vec<_> =
+            self.windows.iter().map(|&(nats, tokens, _)| (nats, tokens)).collect();
         let by_byte: Vec<_> = self.windows.iter().map(|&(nats, _, bytes)| (nats, bytes)).collect();
         let nats_per_token = ratio(&by_token);
         let to_bits = std::f64::consts::LN_2.recip();
@@ -192,22 +193,33 @@ impl Cut {
     fn new(backend: &dyn Backend, config: &PerplexityConfig) -> Result<Self> {
         let capabilities = backend.capabilities();
         if !capabilities.score {
-            return Err(BackendError::Unsupported { what: "score text, which perplexity needs" }.into());
+            return Err(
+                BackendError::Unsupported { what: "score text, which perplexity needs" }.into()
+            );
         }
         let refuse = |field, what: String| Err(Error::Config { field, what });
         let Some(context_length) = config.context_length.or(capabilities.context_length) else {
-            return refuse("context_length", "must be given: the backend does not tell its own".into());
+            return refuse(
+                "context_length",
+                "must be given: the backend does not tell its own".into(),
+            );
         };
         match capabilities.context_length {
             Some(most) if context_length > most => {
-                return refuse("context_length", format!("is {context_length}, the model takes {most}"));
+                return refuse(
+                    "context_length",
+                    format!("is {context_length}, the model takes {most}"),
+                );
             }
-            _ if context_length == 0 => return refuse("context_length", "must be at least 1".into()),
+            _ if context_length == 0 => {
+                return refuse("context_length", "must be at least 1".into());
+            }
             _ => {}
         }
         let stride = config.stride.unwrap_or(context_length);
         if stride == 0 || stride > context_length {
-            let what = format!("is {stride}, it must be from 1 to the context length {context_length}");
+            let what =
+                format!("is {stride}, it must be from 1 to the context length {context_length}");
             return refuse("stride", what);
         }
         Ok(Self { context_length, stride })
@@ -255,7 +267,10 @@ mod tests {
         }
 
         fn score_ids(&self, rows: &[Vec<u32>]) -> idiolect_prompting::Result<Vec<Vec<f32>>> {
-            assert!(rows.iter().all(|row| (2..=9).contains(&row.len())), "a row that cannot be scored");
+            assert!(
+                rows.iter().all(|row| (2..=9).contains(&row.len())),
+                "a row that cannot be scored"
+            );
             Ok(rows.iter().map(|row| vec![self.0.ln(); row.len() - 1]).collect())
         }
     }
@@ -263,16 +278,22 @@ mod tests {
     fn characters(special: &[&str]) -> Tokenizer {
         let special_tokens = special.iter().map(|&token| token.to_owned()).collect();
         let config = TrainConfig::Character { special_tokens };
-        train(["abcé"], &config, &mut |_| ()).expect("a tokenizer of four characters")
+        train(["abcé"].iter(), &config, &mut |_| ()).expect("a tokenizer of four characters")
     }
 
-    fn score(special: &[&str], probability: f32, text: &str, config: PerplexityConfig) -> Result<Perplexity> {
+    fn score(
+        special: &[&str],
+        probability: f32,
+        text: &str,
+        config: PerplexityConfig,
+    ) -> Result<Perplexity> {
         perplexity(&Constant(probability), &characters(special), [text], &config, &mut |_| ())
     }
 
     #[test]
     fn every_token_but_the_first_is_scored_once() {
-        let report = score(&[], 0.25, "abcabcabcabcabcab", PerplexityConfig::default()).expect("scored");
+        let report =
+            score(&[], 0.25, "abcabcabcabcabcab", PerplexityConfig::default()).expect("scored");
         assert_eq!((report.tokens, report.bytes, report.perplexity.n), (16, 16, 2));
         assert!((report.perplexity.value - 4.0).abs() < 1e-5);
         assert!((report.bits_per_byte.value - 2.0).abs() < 1e-5);
@@ -280,7 +301,8 @@ mod tests {
 
     #[test]
     fn an_end_of_text_token_predicts_the_first() {
-        let report = score(&["<|endoftext|>"], 0.5, "ab", PerplexityConfig::default()).expect("scored");
+        let report =
+            score(&["<|endoftext|>"], 0.5, "ab", PerplexityConfig::default()).expect("scored");
         assert_eq!((report.tokens, report.bytes), (2, 2));
     }
 

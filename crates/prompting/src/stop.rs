@@ -92,7 +92,11 @@ mod tests {
     #[test]
     fn text_ends_before_the_first_stop_string() {
         let check = |stops: &[&str], pieces: &[&str], expected: &str, stopped: bool| {
-            assert_eq!(shown(stops, pieces), (expected.to_owned(), stopped), "{stops:?} {pieces:?}");
+            assert_eq!(
+                shown(stops, pieces),
+                (expected.to_owned(), stopped),
+                "{stops:?} {pieces:?}"
+            );
         };
         check(&[], &["all of it"], "all of it", false);
         check(&["##"], &["a#b", "#", "#c"], "a#b", true);

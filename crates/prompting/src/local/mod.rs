@@ -12,7 +12,9 @@ use idiolect_model::{GeneratedToken, GenerationConfig, ModelConfig};
 use idiolect_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Backend, Capabilities, Error, FinishReason, Request, Result, Score, StopScanner};
+use crate::{
+    Answer, Backend, Capabilities, Error, FinishReason, Request, Result, Score, StopScanner,
+};
 use worker::Worker;
 
 /// A model folder that answers on this machine.
@@ -291,8 +293,7 @@ fn stop_ids(folder: &Path, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ids),
         Err(source) => return Err(Error::Read { path, source }),
     };
-    let file: File =
-        serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
+    let file: File = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
     match file.eos_token_id {
         Some(Ids::One(id)) => ids.push(id),
         Some(Ids::Several(more)) => ids.extend(more),

@@ -1,0 +1,40 @@
+//! The commands, a file each: arguments in, an exit status out.
+
+mod data;
+mod doctor;
+mod estimate;
+mod evaluate;
+mod fill_mask;
+mod generate;
+mod model_folder;
+mod stages;
+mod tokenizer;
+mod train;
+
+use anyhow::Result;
+
+pub use evaluate::EvaluateSection;
+
+use crate::arguments::{Arguments, Command};
+use crate::output::Output;
+use crate::stop::Stop;
+
+/// The status of a command that did what it was told.
+const DONE: u8 = 0;
+
+/// Runs the command that was typed.
+pub fn run(arguments: Arguments) -> Result<u8> {
+    let common = &arguments.common;
+    let output = Output::new(common.json);
+    let stop = Stop::listen()?;
+    match arguments.command {
+        Command::Data(command) => data::run(&command, common, output),
+        Command::Tokenizer(command) => tokenizer::run(command, common, output),
+        Command::Train(train) => train::run(&train, common, output, stop),
+        Command::Evaluate(evaluate) => evaluate::run(&evaluate, common, output),
+        Command::Generate(generate) => generate::run(&generate, common, output, &stop),
+        Command::FillMask(fill_mask) => fill_mask::run(fill_mask, common, output),
+        Command::Estimate(estimate) => estimate::run(&estimate, common, output),
+        Command::Doctor => doctor::run(common, output),
+    }
+}

@@ -1,0 +1,223 @@
+//! The stages before training, each done once and kept in the run folder: text in; documents, tokenizer, token shards out.
+//!
+//! Every stage writes a key beside what it made, a hash of all it was made from; while the key is the same, it is not
+//! made again.
+
+use std::fs::Metadata;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use idiolect_dataset::{DataConfig, Report, Samples, ShardSet};
+use idiolect_files::{AtomicFolder, FolderLock, write_atomic};
+use idiolect_model::ModelConfig;
+use idiolect_tokenizer::Tokenizer;
+
+use super::data;
+use crate::output::message;
+use crate::progress::Progress;
+use crate::run_file::{Run, RunFile};
+use crate::samples::Side;
+
+/// The file that holds a stage's key.
+const KEY: &str = "made-from.txt";
+
+/// Clean documents on disk.
+pub struct Prepared {
+    /// Their folder.
+    pub folder: PathBuf,
+    /// What they were made from.
+    pub key: String,
+    /// What was read, kept and dropped.
+    pub report: Report,
+}
+
+impl Prepared {
+    fn train(&self) -> PathBuf {
+        self.folder.join("train.jsonl.zst")
+    }
+
+    fn validation(&self) -> PathBuf {
+        self.folder.join("validation.jsonl.zst")
+    }
+}
+
+/// What training and validation read.
+pub struct TrainingSamples {
+    /// For training.
+    pub train: Box<dyn Samples>,
+    /// For validation, where the split left some.
+    pub validation: Option<Box<dyn Samples>>,
+}
+
+/// Keeps other processes off the run folder while a stage writes there.
+pub fn lock(folder: &Path) -> Result<FolderLock> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    FolderLock::acquire(folder).context("another process works on this run")
+}
+
+/// Cleans and splits the documents of `[data]`.
+pub fn documents(file: &RunFile) -> Result<Prepared> {
+    let config = file.data()?;
+    let folder = file.folder.join("data");
+    let key = data_key(&config)?;
+    if made_from(&folder, &key) {
+        let report = data::read_report(&folder)?;
+        return Ok(Prepared { folder, key, report });
+    }
+    let _lock = lock(&file.folder)?;
+    let mut progress = Progress::new("data");
+    let report = idiolect_dataset::prepare(&config, &folder, &mut |at| {
+        progress.update(at.bytes, Some(at.total_bytes), "bytes");
+        ControlFlow::Continue(())
+    })
+    .context("cannot prepare the data")?;
+    finish_stage(&folder, &key)?;
+    progress.finish(&format!(
+        "{} documents in {}",
+        report.train.documents + report.validation.documents,
+        folder.display()
+    ));
+    Ok(Prepared { folder, key, report })
+}
+
+/// Trains the tokenizer of `[tokenizer]` on the training documents.
+pub fn tokenizer(file: &RunFile, prepared: &Prepared) -> Result<(Tokenizer, PathBuf)> {
+    let config = file.tokenizer()?;
+    let folder = file.folder.join("tokenizer");
+    let key = hash(&[&prepared.key, &serde_json::to_string(config)?]);
+    if made_from(&folder, &key) {
+        return Ok((Tokenizer::from_folder(&folder)?, folder));
+    }
+    let _lock = lock(&file.folder)?;
+    let mut progress = Progress::new("tokenizer");
+    let mut broken = None;
+    // A document that cannot be read ends the iterator, and then the training.
+    let texts =
+        idiolect_dataset::documents(&prepared.train())?.map_while(|document| match document {
+            Ok(document) => Some(document.text),
+            Err(error) => {
+                broken = Some(error);
+                None
+            }
+        });
+    let tokenizer = idiolect_tokenizer::train(texts, config, &mut |_| progress.update(0, None, ""));
+    if let Some(error) = broken {
+        return Err(error).context("cannot read the training documents");
+    }
+    let tokenizer = tokenizer.context("cannot train the tokenizer")?;
+    let making = AtomicFolder::create(&folder)?;
+    tokenizer.save_folder(making.path())?;
+    making.commit()?;
+    finish_stage(&folder, &key)?;
+    progress.finish(&format!("{} ids in {}", tokenizer.vocab_size(), folder.display()));
+    Ok((tokenizer, folder))
+}
+
+/// Turns the documents into token shards, and those into samples of the model's kind.
+pub fn samples(run: &Run, prepared: &Prepared, tokenizer: &Tokenizer) -> Result<TrainingSamples> {
+    let over = |side: Side, documents: &Path| {
+        let shards = shards(run, prepared, tokenizer, side, documents)?;
+        run.samples.over(shards, tokenizer, side)
+    };
+    let train = over(Side::Train, &prepared.train())?;
+    let validation = if prepared.report.validation.documents == 0 {
+        message("data: no document is held out, so nothing is validated");
+        None
+    } else {
+        Some(over(Side::Validation, &prepared.validation())?)
+    };
+    Ok(TrainingSamples { train, validation })
+}
+
+fn shards(
+    run: &Run,
+    prepared: &Prepared,
+    tokenizer: &Tokenizer,
+    side: Side,
+    documents: &Path,
+) -> Result<ShardSet> {
+    let name = if side == Side::Train { "train" } else { "validation" };
+    let folder = run.folder.join("shards").join(name);
+    let key = hash(&[&prepared.key, &tokenizer.hash()]);
+    if made_from(&folder, &key) {
+        return Ok(ShardSet::open(&folder)?);
+    }
+    let _lock = lock(&run.folder)?;
+    let mut progress = Progress::new("tokens");
+    let end_of_document = tokenizer.eos_id().or(tokenizer.sep_id());
+    let shards = idiolect_dataset::write_shards(
+        idiolect_dataset::documents(documents)?,
+        tokenizer,
+        end_of_document,
+        &folder,
+        &mut |at| {
+            progress.update(at.tokens, None, "tokens");
+            ControlFlow::Continue(())
+        },
+    )
+    .context("cannot write the token shards")?;
+    finish_stage(&folder, &key)?;
+    progress.finish(&format!("{} in {}", shards.token_count(), folder.display()));
+    Ok(shards)
+}
+
+fn data_key(config: &DataConfig) -> Result<String> {
+    let mut parts = vec![serde_json::to_string(config)?];
+    for (path, metadata) in inputs(config)? {
+        parts.push(format!("{} {} {:?}", path.display(), metadata.len(), metadata.modified().ok()));
+    }
+    Ok(hash(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// How large the data are, as they lie on disk.
+pub fn input_bytes(config: &DataConfig) -> Result<u64> {
+    Ok(inputs(config)?.iter().map(|(_, metadata)| metadata.len()).sum())
+}
+
+/// Every file that the section `[data]` means.
+fn inputs(config: &DataConfig) -> Result<Vec<(PathBuf, Metadata)>> {
+    let mut found = Vec::new();
+    for path in &config.paths {
+        collect(Path::new(path), &mut found)
+            .with_context(|| format!("cannot look at the data in {path}"))?;
+    }
+    Ok(found)
+}
+
+/// A file, all files below a folder, or all that a glob matches.
+fn collect(path: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> Result<()> {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+        let mut entries: Vec<PathBuf> = entries.collect::<std::io::Result<_>>()?;
+        entries.sort();
+        return entries.iter().try_for_each(|entry| collect(entry, found));
+    }
+    match path.metadata() {
+        Ok(metadata) => found.push((path.to_owned(), metadata)),
+        Err(_) => {
+            let matches = glob::glob(&path.to_string_lossy())?.filter_map(Result::ok);
+            matches.filter(|file| file != path).try_for_each(|file| collect(&file, found))?;
+        }
+    }
+    Ok(())
+}
+
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn made_from(folder: &Path, key: &str) -> bool {
+    std::fs::read_to_string(folder.join(KEY)).is_ok_and(|made_from| made_from == key)
+}
+
+/// The key comes last: a stage that was cut short has none, and is made again.
+fn finish_stage(folder: &Path, key: &str) -> Result<()> {
+    Ok(write_atomic(&folder.join(KEY), key.as_bytes())?)
+}

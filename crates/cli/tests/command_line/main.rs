@@ -1,0 +1,6 @@
+//! The binary from outside: arguments and files in; exit status, standard output and standard error out.
+
+mod bad_input;
+mod stopping;
+mod support;
+mod whole_way;
