@@ -61,12 +61,11 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
         .join(format!("{name}.jsonl"));
     fs::remove_file(&log).ok();
     let prepare = |command: &mut Command| {
-        if command.get_program().to_string_lossy().contains(".peers") {
-            // Made already, so it cannot fail.
-            peers::contain(root, command).ok();
-        } else {
+        // A peer has a libtorch of its own.
+        if !Path::new(command.get_program()).starts_with(peers::folder(root)) {
             libtorch::on_library_path(command, &found);
         }
+        peers::contain(root, command)
     };
     for comparison in &comparisons {
         compare(comparison, &log, &prepare)?;

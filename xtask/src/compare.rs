@@ -40,10 +40,13 @@ pub struct Comparison {
     pub rounds: usize,
 }
 
+/// Sets the environment of a side.
+pub type Prepare<'a> = dyn Fn(&mut Command) -> Result<()> + 'a;
+
 type Figures = Map<String, Value>;
 
 /// Runs every side once a round, in an order that turns around each time, and prints a table.
-pub fn compare(comparison: &Comparison, log: &Path, prepare: &dyn Fn(&mut Command)) -> Result<()> {
+pub fn compare(comparison: &Comparison, log: &Path, prepare: &Prepare) -> Result<()> {
     let mut rounds: Vec<Vec<Figures>> = Vec::new();
     for round in 1..=comparison.rounds {
         let count = comparison.sides.len();
@@ -69,18 +72,13 @@ pub fn compare(comparison: &Comparison, log: &Path, prepare: &dyn Fn(&mut Comman
     Ok(())
 }
 
-fn run_side(
-    side: &Side,
-    round: usize,
-    log: &Path,
-    prepare: &dyn Fn(&mut Command),
-) -> Result<Figures> {
+fn run_side(side: &Side, round: usize, log: &Path, prepare: &Prepare) -> Result<Figures> {
     let printed = log.with_extension("out");
     let said = log.with_extension("err");
     let mut command = Command::new(&side.program);
     command.args(side.arguments.iter().map(|word| word.replace("{round}", &round.to_string())));
     command.stdout(Stdio::from(File::create(&printed)?)).stderr(Stdio::from(File::create(&said)?));
-    prepare(&mut command);
+    prepare(&mut command)?;
     let shown = process::shown(&command);
     let code = process::status(&mut command)?;
     if code != 0 {
@@ -246,7 +244,7 @@ mod tests {
             rounds: 2,
         };
         let log = folder.path().join("log.jsonl");
-        compare(&comparison, &log, &|_| ()).unwrap();
+        compare(&comparison, &log, &|_| Ok(())).unwrap();
         let order: Vec<String> = fs::read_to_string(&log)
             .unwrap()
             .lines()
@@ -272,8 +270,9 @@ mod tests {
             arguments: vec!["-c".into(), "echo bad >&2; exit 3".into()],
         };
         let folder = tempfile::tempdir().unwrap();
-        let error =
-            run_side(&side, 1, &folder.path().join("log.jsonl"), &|_| ()).unwrap_err().to_string();
+        let error = run_side(&side, 1, &folder.path().join("log.jsonl"), &|_| Ok(()))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("status 3") && error.contains("bad"), "{error}");
     }
 }
