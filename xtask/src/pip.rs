@@ -68,21 +68,22 @@ pub struct Request {
 }
 
 /// The platforms whose wheels run here, newest first. Pip takes each of them literally.
-fn platforms() -> &'static [&'static str] {
+fn platforms() -> Vec<String> {
     if cfg!(target_os = "macos") {
-        return &[
-            "macosx_14_0_arm64",
-            "macosx_13_0_arm64",
-            "macosx_12_0_arm64",
-            "macosx_11_0_arm64",
-        ];
+        return (11..=15).rev().map(|version| format!("macosx_{version}_0_arm64")).collect();
     }
-    &[
-        "manylinux_2_28_x86_64",
-        "manylinux_2_25_x86_64",
-        "manylinux_2_17_x86_64",
-        "manylinux2014_x86_64",
-    ]
+    let said = process::probe("getconf", &["GNU_LIBC_VERSION"]);
+    linux_platforms(said.as_deref().and_then(glibc).unwrap_or(28))
+}
+
+/// The 36 of `glibc 2.36`.
+fn glibc(said: &str) -> Option<u32> {
+    said.strip_prefix("glibc 2.")?.split('.').next()?.parse().ok()
+}
+
+fn linux_platforms(glibc: u32) -> Vec<String> {
+    let named = (17..=glibc).rev().map(|minor| format!("manylinux_2_{minor}_x86_64"));
+    named.chain(["manylinux2014_x86_64".to_owned()]).collect()
 }
 
 /// Downloads the wheels into `folder`/wheels, with everything temporary inside `folder` too.
@@ -136,7 +137,7 @@ fn explain(log: &str, code: i32) -> String {
     } else if has(&["Read timed out", "IncompleteRead", "ConnectionResetError"]) {
         "the download broke off: try again"
     } else if has(&["No matching distribution found"]) {
-        "the package index has no such wheel for this platform, or cannot be reached; if pip is older than 21, upgrade it: python3 -m pip install --upgrade pip"
+        "the package index has no such wheel for this platform (libtorch needs glibc 2.28), or cannot be reached; if pip is older than 21, upgrade it: python3 -m pip install --upgrade pip"
     } else if has(&["no such option"]) {
         "this pip is too old: python3 -m pip install --upgrade pip"
     } else {
@@ -223,6 +224,20 @@ mod tests {
             "{shown}"
         );
         assert!(shown.ends_with("--dest wheels torch==2.13.0"), "{shown}");
+    }
+
+    #[test]
+    fn platforms_follow_the_c_library() {
+        assert_eq!(glibc("glibc 2.36"), Some(36));
+        assert_eq!(glibc("musl"), None);
+        let names = linux_platforms(19);
+        let named = [
+            "manylinux_2_19_x86_64",
+            "manylinux_2_18_x86_64",
+            "manylinux_2_17_x86_64",
+            "manylinux2014_x86_64",
+        ];
+        assert_eq!(names, named);
     }
 
     #[test]

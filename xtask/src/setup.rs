@@ -44,7 +44,7 @@ pub fn setup(root: &Path, arguments: &Arguments) -> Result<()> {
         {
             return accept(root, &found);
         }
-        Some(found) => eprintln!("{} is replaced.", found.folder.display()),
+        Some(found) => eprintln!("The libtorch in {} is replaced.", found.folder.display()),
         None => {}
     }
     refuse_missing_variable(root)?;
