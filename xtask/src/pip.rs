@@ -52,7 +52,7 @@ impl Pip {
         }
         command.args(["--python-version", "3.11", "--implementation", "cp"]);
         for platform in platforms() {
-            command.args(["--platform", platform]);
+            command.args(["--platform", &platform]);
         }
         command.arg("--dest").arg(folder).args(&request.packages);
         command
