@@ -19,7 +19,7 @@ pub struct Arguments {
     /// libtorch for the processor (the default): about 530 MB to download, 490 MB on disk
     #[arg(long, conflicts_with_all = ["cuda", "from"])]
     cpu: bool,
-    /// libtorch with CUDA and all the libraries it needs: about 3 GB to download, 4.8 GB on disk
+    /// libtorch with CUDA and all the libraries it needs: about 2.9 GB to download, 3.9 GB on disk
     #[arg(long, conflicts_with = "from")]
     cuda: bool,
     /// Use a libtorch that is there already: its folder, or that of a Python's torch package
