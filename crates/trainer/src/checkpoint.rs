@@ -122,17 +122,29 @@ pub fn save(
     Ok(path)
 }
 
-/// The newest checkpoint that is whole, and each newer one with what is wrong with it.
-pub fn newest_whole(folder: &Path) -> Result<(Option<(PathBuf, State)>, Vec<(u64, Error)>)> {
-    let mut broken = Vec::new();
+/// What a folder of checkpoints holds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The newest checkpoint that is whole, and what it says.
+    pub newest_whole: Option<(PathBuf, State)>,
+    /// The steps of newer ones, each with what is wrong with it.
+    pub broken: Vec<(u64, Error)>,
+}
+
+/// Looks for a checkpoint to go on from.
+pub fn find(folder: &Path) -> Result<Found> {
+    let mut found = Found::default();
     for step in steps(folder)?.into_iter().rev() {
         let path = path_of(folder, step);
         match read_state(&path, step) {
-            Ok(state) => return Ok((Some((path, state)), broken)),
-            Err(error) => broken.push((step, error)),
+            Ok(state) => {
+                found.newest_whole = Some((path, state));
+                break;
+            }
+            Err(error) => found.broken.push((step, error)),
         }
     }
-    Ok((None, broken))
+    Ok(found)
 }
 
 /// Copies weights and optimizer state of a whole checkpoint into memory that libtorch allocated, since sums depend on alignment.

@@ -175,6 +175,8 @@ pub struct MuonConfig {
     pub weight_decay: f64,
     /// Newton-Schulz iterations.
     pub newton_schulz_steps: u32,
+    /// The number format of these iterations: bf16 is faster where the processor multiplies it in hardware.
+    pub newton_schulz_dtype: Dtype,
     /// AdamW's decay of the mean of gradients.
     pub beta1: f64,
     /// AdamW's decay of the mean of squared gradients.
@@ -193,6 +195,7 @@ impl Default for MuonConfig {
             nesterov: true,
             weight_decay: 0.0,
             newton_schulz_steps: 5,
+            newton_schulz_dtype: Dtype::F32,
             beta1: 0.9,
             beta2: 0.95,
             epsilon: 1e-8,

@@ -3,10 +3,7 @@
 use crate::checkpoint::{self, Score};
 use crate::run::Run;
 use crate::spike::Verdict;
-use crate::{
-    Callbacks, Error, Event, Outcome, Result, StepMetrics, Summary, ValidationMetrics, report,
-    validation,
-};
+use crate::{Callbacks, Error, Event, Outcome, Result, StepMetrics, report, validation};
 use idiolect_model::Model;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -131,7 +128,7 @@ impl Run<'_> {
     pub fn finish(&mut self, model: &mut Model, callbacks: &mut dyn Callbacks) -> Result<Outcome> {
         model.train(false);
         self.journal.position()?;
-        Ok(Outcome::Finished(report::write(self, model, callbacks)?))
+        Ok(Outcome::Finished(Box::new(report::write(self, model, callbacks)?)))
     }
 
     fn save(&mut self, model: &Model, callbacks: &mut dyn Callbacks) -> Result<PathBuf> {

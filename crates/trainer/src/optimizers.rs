@@ -1,6 +1,6 @@
 //! A model's parameters and an optimizer configuration come in; groups that step together, their states readable and writable, go out.
 
-use crate::{AdamwConfig, OptimizerConfig, Result, TrainerConfig};
+use crate::{AdamwConfig, Dtype, OptimizerConfig, Result, TrainerConfig};
 use idiolect_model::{Parameter, ParameterKind};
 use idiolect_torch::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer, OptimizerState};
 use tch::Tensor;
@@ -119,17 +119,18 @@ fn group(rule: Rule, members: &[&Parameter], config: &TrainerConfig) -> Result<G
                 momentum: muon.momentum,
                 nesterov: muon.nesterov,
                 weight_decay: muon.weight_decay,
-                newton_schulz_steps: muon.newton_schulz_steps,
+                newton_schulz_steps: i64::from(muon.newton_schulz_steps),
+                bf16: muon.newton_schulz_dtype == Dtype::Bf16,
             };
             (Box::new(Muon::new(tensors, muon)?), peak)
         }
-        (Rule::Muon { peak }, _) => (adamw(tensors, config, 0.0)?, peak),
-        (Rule::Adamw { peak, weight_decay }, _) => (adamw(tensors, config, weight_decay)?, peak),
+        (Rule::Muon { peak }, _) => (adamw(tensors, config, 0.0), peak),
+        (Rule::Adamw { peak, weight_decay }, _) => (adamw(tensors, config, weight_decay), peak),
     };
     Ok(Group { optimizer, names, peak })
 }
 
-fn adamw(tensors: Vec<Tensor>, config: &TrainerConfig, weight_decay: f64) -> Result<Box<AdamW>> {
+fn adamw(tensors: Vec<Tensor>, config: &TrainerConfig, weight_decay: f64) -> Box<AdamW> {
     let AdamwConfig { beta1, beta2, epsilon, .. } = config.optimizer.adamw();
-    Ok(Box::new(AdamW::new(tensors, AdamWConfig { beta1, beta2, epsilon, weight_decay })?))
+    Box::new(AdamW::new(tensors, AdamWConfig { beta1, beta2, epsilon, weight_decay }))
 }

@@ -28,7 +28,7 @@ pub struct RunContext {
 #[non_exhaustive]
 pub enum Outcome {
     /// Every step is done; `model/` and `report.md` are written.
-    Finished(Summary),
+    Finished(Box<Summary>),
     /// The caller asked to stop; a checkpoint holds everything.
     Stopped {
         /// Steps done.

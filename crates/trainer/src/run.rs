@@ -11,7 +11,6 @@ use idiolect_files::{FolderLock, remove_temporaries, write_atomic};
 use idiolect_model::Model;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// What [`crate::train`] was given besides model and callbacks.
 #[derive(Clone, Copy)]
@@ -37,7 +36,6 @@ pub struct Run<'a> {
     pub chosen: Vec<u64>,
     /// How far the run was at its last report.
     pub reported: Progress,
-    pub began: Instant,
     _lock: FolderLock,
 }
 
@@ -86,7 +84,6 @@ impl<'a> Run<'a> {
             scores,
             identity,
             reported: progress,
-            began: Instant::now(),
             _lock: lock,
         })
     }
@@ -151,13 +148,13 @@ fn find_checkpoint(
     warn: &mut impl FnMut(String),
 ) -> Result<Option<(PathBuf, State)>> {
     if resume {
-        let (found, broken) = checkpoint::newest_whole(&checkpoints(run_dir))?;
-        for (step, error) in &broken {
+        let found = checkpoint::find(&checkpoints(run_dir))?;
+        for (step, error) in &found.broken {
             checkpoint::put_by(&checkpoints(run_dir), *step)?;
             warn(format!("the checkpoint of step {step} is not whole: {}", chain(error)));
         }
-        if found.is_some() {
-            return Ok(found);
+        if found.newest_whole.is_some() {
+            return Ok(found.newest_whole);
         }
     }
     if let Some(aside) = set_aside(run_dir)? {

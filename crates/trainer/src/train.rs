@@ -1,10 +1,11 @@
 //! The training loop: batch, forward, backward, step, report; everything else is a function called every n steps.
 
+use crate::extras::Reading;
 use crate::run::{Run, Setup};
 use crate::{Callbacks, Dtype, Error, Outcome, Result, RunContext, TrainerConfig, batches};
 use idiolect_dataset::{Batch, Samples};
 use idiolect_model::Model;
-use idiolect_torch::{Autocast, clip_grad_norm, grad_norm, seed};
+use idiolect_torch::{Autocast, grad_norm, scale_grads, seed};
 use std::path::Path;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
@@ -49,9 +50,10 @@ pub fn train(
             share.f_backward()?;
             loss = loss.f_add(&share.detach())?;
         }
-        let norm = clipped_norm(&parameters, config.clip_norm)?;
+        let norm = grad_norm(&parameters)?;
         let read = run.read(&loss, &norm)?;
         if run.accepts(read, callbacks)? {
+            clip(&parameters, &norm, read, config.clip_norm)?;
             run.optimizers.step(run.plan.schedule.factor(step))?;
         }
         run.advance(clock.elapsed());
@@ -77,9 +79,12 @@ fn labels_of_step(batches: &[Batch], step: u64) -> Result<u64> {
     }
 }
 
-fn clipped_norm(parameters: &[Tensor], clip_norm: f64) -> Result<Tensor> {
-    if clip_norm == 0.0 {
-        return Ok(grad_norm(parameters)?);
+// As `torch.nn.utils.clip_grad_norm_` does. Where the norm was read and is short enough, a pass over all gradients is saved.
+fn clip(parameters: &[Tensor], norm: &Tensor, read: Option<Reading>, longest: f64) -> Result<()> {
+    if longest == 0.0 || read.is_some_and(|read| read.grad_norm <= longest) {
+        return Ok(());
     }
-    Ok(clip_grad_norm(parameters, clip_norm)?)
+    let factor =
+        norm.f_add_scalar(1e-6)?.f_reciprocal()?.f_mul_scalar(longest)?.f_clamp_max(1.0)?;
+    Ok(scale_grads(parameters, &factor)?)
 }
