@@ -31,14 +31,14 @@ pub enum Error {
         pattern: String,
     },
     /// A row is not a document; `on_bad_row = "drop"` would count it and go on.
-    #[error("{}, line {line}: {reason}{}", path.display(), bad_row_help(reason))]
+    #[error("{}, line {line}: {what}; on_bad_row = \"drop\" counts such rows and goes on", path.display())]
     BadRow {
         /// The file.
         path: PathBuf,
-        /// The line at which the document begins, from 1.
+        /// The line, from 1.
         line: u64,
         /// What is wrong with it.
-        reason: String,
+        what: String,
     },
     /// A compressed file ends early or is damaged.
     #[error("{} is damaged after {read} bytes: {}", path.display(), source)]
@@ -123,8 +123,4 @@ impl<T> IoContext<T> for std::io::Result<T> {
     fn on(self, action: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| Error::Io { action, path: path.to_path_buf(), source })
     }
-}
-
-fn bad_row_help(_reason: &str) -> &'static str {
-    "; on_bad_row = \"drop\" would count such rows and go on"
 }

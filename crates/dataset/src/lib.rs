@@ -9,14 +9,17 @@
 
 mod batch;
 mod causal;
+mod clean;
 mod config;
 mod document;
 mod error;
+mod folder;
 mod masked;
 mod order;
 mod prepare;
 mod progress;
 mod random;
+mod read;
 mod report;
 mod shard;
 mod tokens;
