@@ -1,12 +1,14 @@
-//! The configuration of a GPT and its presets.
+//! The configuration of a GPT: what a person types, presets, and the sizes that follow from it.
 
-use crate::Result;
+use crate::config::Dial;
 use serde::{Deserialize, Serialize};
 
-/// A decoder-only transformer. A run file may start from `preset = "gpt2"` or `depth = 4` and
-/// override single keys; without either it starts from [`GptConfig::tiny`].
+/// A decoder-only transformer.
+///
+/// In a run file it starts from `preset = "gpt2"` or `depth = 4`, or else from
+/// [`GptConfig::tiny`], and every other key overrides one of that start's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "super::typed::TypedGpt")]
 pub struct GptConfig {
     /// Ids are below this; 0 until the tokenizer is known.
     pub vocab_size: usize,
@@ -19,13 +21,14 @@ pub struct GptConfig {
     /// Query heads.
     pub n_heads: usize,
     /// Key-value heads; as many as query heads when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub n_kv_heads: Option<usize>,
     /// Width of a head; `hidden_size / n_heads` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
-    /// Width inside the MLP; see [`GptConfig::intermediate_size`] when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Width inside the MLP; when absent `4 * hidden_size`, or where the MLP is gated two thirds
+    /// of that, rounded up to a multiple of 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub intermediate_size: Option<usize>,
     /// How a position is told.
     pub positions: Positions,
@@ -47,8 +50,8 @@ pub struct GptConfig {
     pub embedding_norm: bool,
     /// One table for ids and logits.
     pub tie_embeddings: bool,
-    /// Logits become `softcap * tanh(logits / softcap)`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Logits become `softcap * tanh(logits / softcap)`. `false` in a run file switches it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub logit_softcap: Option<f64>,
     /// Share of the embedding's numbers dropped in training.
     pub embedding_dropout: f64,
@@ -64,7 +67,7 @@ pub struct GptConfig {
 pub enum Positions {
     /// A table with a row a position, added to the embedding.
     Learned,
-    /// Queries and keys are rotated (RoFormer, section 3.2).
+    /// Queries and keys are rotated (Su et al. 2021, section 3.2).
     Rotary,
 }
 
@@ -84,18 +87,25 @@ pub enum Norm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mlp {
-    /// GELU by the error function.
+    /// GELU by the error function (Hendrycks, Gimpel 2016).
     Gelu,
     /// GELU by its tanh approximation.
     GeluTanh,
-    /// The square of ReLU (Primer).
+    /// The square of ReLU (So et al. 2021).
     SquaredRelu,
-    /// `silu(gate) * up` (SwiGLU).
+    /// `silu(gate) * up` (Shazeer 2020).
     GatedSilu,
     /// `gelu(gate) * up`.
     GatedGelu,
-    /// `gelu(gate) * up`, the tanh approximation.
+    /// `gelu(gate) * up` with the tanh approximation.
     GatedGeluTanh,
+}
+
+impl Mlp {
+    /// Whether one of two products gates the other.
+    pub fn is_gated(self) -> bool {
+        matches!(self, Self::GatedSilu | Self::GatedGelu | Self::GatedGeluTanh)
+    }
 }
 
 impl GptConfig {
@@ -139,18 +149,87 @@ impl GptConfig {
         }
     }
 
-    /// Checks that the model can be built, and saved as an architecture that Transformers has.
-    pub fn validate(&self) -> Result<()> {
-        Ok(())
+    /// The Llama layout at a small size: rotary positions, RMSNorm, a gated MLP, two query heads
+    /// for each key-value head.
+    pub fn llama_small() -> Self {
+        Self {
+            vocab_size: 0,
+            hidden_size: 512,
+            n_layers: 8,
+            n_heads: 8,
+            n_kv_heads: Some(4),
+            positions: Positions::Rotary,
+            norm: Norm::RmsNorm,
+            mlp: Mlp::GatedSilu,
+            attention_bias: false,
+            mlp_bias: false,
+            ..Self::gpt2()
+        }
     }
 
-    /// Learned numbers, a tied table counted once.
-    pub fn parameter_count(&self) -> u64 {
-        0
+    /// The Qwen3 layout at a small size: the Llama layout with normalised queries and keys.
+    pub fn qwen3_small() -> Self {
+        Self { qk_norm: true, norm_epsilon: 1e-6, ..Self::llama_small() }
     }
 
-    /// Floating-point operations of one forward pass for a token, in windows of `context`.
-    pub fn flops_per_token(&self, _context: usize) -> f64 {
-        0.0
+    /// One dial for everything, after nanochat: `64 * depth` wide, heads of 64, NanoChat's layout
+    /// (rotary positions, squared ReLU, nothing learned in the norms, capped logits).
+    pub fn depth(depth: usize) -> Self {
+        Self {
+            vocab_size: 0,
+            context_length: 1024,
+            hidden_size: depth.saturating_mul(64),
+            n_layers: depth,
+            n_heads: depth,
+            positions: Positions::Rotary,
+            norm: Norm::RmsNormPlain,
+            norm_epsilon: 1e-6,
+            mlp: Mlp::SquaredRelu,
+            attention_bias: false,
+            mlp_bias: false,
+            qk_norm: true,
+            embedding_norm: true,
+            tie_embeddings: false,
+            logit_softcap: Some(15.0),
+            ..Self::gpt2()
+        }
+    }
+
+    /// The preset of this name in a run file.
+    pub(crate) fn preset(dial: Dial<'_>) -> Option<Self> {
+        match dial {
+            Dial::Depth(depth) => Some(Self::depth(depth)),
+            Dial::Preset("tiny") => Some(Self::tiny()),
+            Dial::Preset("gpt2") => Some(Self::gpt2()),
+            Dial::Preset("llama_small") => Some(Self::llama_small()),
+            Dial::Preset("qwen3_small") => Some(Self::qwen3_small()),
+            Dial::Preset(_) => None,
+        }
+    }
+
+    /// Key-value heads.
+    pub fn n_kv_heads(&self) -> usize {
+        self.n_kv_heads.unwrap_or(self.n_heads)
+    }
+
+    /// Width of a head.
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or_else(|| self.hidden_size / self.n_heads.max(1))
+    }
+
+    /// Width inside the MLP.
+    pub fn intermediate_size(&self) -> usize {
+        let wide = self.hidden_size.saturating_mul(4);
+        let usual = match self.mlp.is_gated() {
+            true => (wide / 3 * 2).checked_next_multiple_of(32).unwrap_or(usize::MAX),
+            false => wide,
+        };
+        self.intermediate_size.unwrap_or(usual)
+    }
+}
+
+impl Default for GptConfig {
+    fn default() -> Self {
+        Self::tiny()
     }
 }

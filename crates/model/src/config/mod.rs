@@ -1,15 +1,32 @@
 //! What a model is made of: plain data, presets as functions, checked by `validate`.
 
+mod architecture;
 mod bert;
 mod gpt;
+mod huggingface;
+mod size;
+mod typed;
+mod validate;
 
+pub use architecture::Architecture;
 pub use bert::BertConfig;
 pub use gpt::{GptConfig, Mlp, Norm, Positions};
+pub(crate) use huggingface::{read, write};
 
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// The `[model]` section of a run file.
+/// The `[model]` section of a run file: `type = "gpt"` or `type = "bert"`, a start (`preset` or
+/// `depth`), and keys that override the start's.
+///
+/// ```
+/// use idiolect_model::{GptConfig, ModelConfig};
+/// let typed = r#"{"type": "gpt", "depth": 3, "vocab_size": 65, "tie_embeddings": true}"#;
+/// let config: ModelConfig = serde_json::from_str(typed)?;
+/// assert_eq!(config.vocab_size(), 65);
+/// config.validate()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,6 +35,13 @@ pub enum ModelConfig {
     Gpt(GptConfig),
     /// An encoder that fills in masked ids.
     Bert(BertConfig),
+}
+
+/// What a configuration may start from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dial<'a> {
+    Depth(usize),
+    Preset(&'a str),
 }
 
 impl ModelConfig {
@@ -29,7 +53,7 @@ impl ModelConfig {
         }
     }
 
-    /// Learned numbers, tied tables counted once.
+    /// Learned numbers, a tied table counted once.
     pub fn parameter_count(&self) -> u64 {
         match self {
             Self::Gpt(config) => config.parameter_count(),
@@ -37,7 +61,10 @@ impl ModelConfig {
         }
     }
 
-    /// Floating-point operations of one forward pass for a token, in windows of `context`.
+    /// Floating-point operations of one forward pass for an id, in windows of `context`: two for
+    /// every weight that is multiplied (tables that are only looked up are not), and
+    /// `4 * layers * heads * head width * context` for attention, causal or not (Chowdhery et al.
+    /// 2022, appendix B, which counts the backward pass as well: three times this).
     pub fn flops_per_token(&self, context: usize) -> f64 {
         match self {
             Self::Gpt(config) => config.flops_per_token(context),

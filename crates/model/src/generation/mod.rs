@@ -1,9 +1,15 @@
-//! Ids in, more ids out: decoding with a key-value cache, sampling, scoring.
+//! Ids in, more ids out: decoding with a key-value cache, sampling, scoring, filling in.
+
+mod decode;
+mod fill_mask;
+mod sample;
+
+pub use fill_mask::Prediction;
 
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 
-/// How to choose the next id.
+/// How to choose the next id. The default is greedy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GenerationConfig {
@@ -15,7 +21,7 @@ pub struct GenerationConfig {
     pub top_k: Option<usize>,
     /// Draw from the smallest set of likeliest ids that holds this share of the probability.
     pub top_p: Option<f64>,
-    /// The draw at a position depends on this and the position.
+    /// The draw at a position depends on this and the position alone.
     pub seed: u64,
     /// Generation ends with any of these; the id itself is part of the answer.
     pub stop_ids: Vec<u32>,
@@ -56,7 +62,7 @@ pub trait TokenMask {
 pub struct GeneratedToken {
     /// The id.
     pub id: u32,
-    /// Its natural log-probability under the model, before temperature and cuts.
+    /// Its natural log-probability under the model, before temperature, cuts and masks.
     pub log_probability: f32,
 }
 
@@ -66,7 +72,7 @@ pub struct GeneratedToken {
 pub enum FinishReason {
     /// A stop id, or the mask said the text is complete.
     Stop,
-    /// `max_new_tokens` reached, or the context is full.
+    /// `max_new_tokens` reached, or the model's context is full.
     Length,
     /// The callback broke off.
     Cancelled,

@@ -1,0 +1,19 @@
+//! Each layer, mask and position encoding, once.
+//!
+//! Shapes: B batch, T time, S keys seen, H query heads, K key-value heads, d head width, D width.
+
+mod attention;
+mod embedding;
+mod linear;
+mod mask;
+mod mlp;
+mod norm;
+mod rotary;
+
+pub(crate) use attention::{Attention, AttentionConfig, AttentionNames, LayerCache, Pass, QkNorm};
+pub(crate) use embedding::Embedding;
+pub(crate) use linear::{Form, Linear};
+pub(crate) use mask::{Mask, attention_mask};
+pub(crate) use mlp::{Mlp, MlpNames, activate};
+pub(crate) use norm::Norm;
+pub(crate) use rotary::{Rotary, Turn};

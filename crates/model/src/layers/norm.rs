@@ -1,0 +1,45 @@
+//! Normalisation over the last dimension, `[.., D]` to `[.., D]`.
+
+use crate::Result;
+use crate::config::Norm as Form;
+use crate::init::Init;
+use crate::parameter::{ParameterKind, Path};
+use tch::Tensor;
+
+/// `[.., D]` to `[.., D]`.
+#[derive(Debug)]
+pub(crate) enum Norm {
+    /// Mean 0, variance 1, then weight and bias (Ba, Kiros, Hinton 2016).
+    Layer { weight: Tensor, bias: Tensor, epsilon: f64 },
+    /// Mean square 1, then a weight if there is one (Zhang, Sennrich 2019).
+    Rms { weight: Option<Tensor>, width: i64, epsilon: f64 },
+}
+
+impl Norm {
+    pub(crate) fn new(mut path: Path<'_>, form: Form, width: i64, epsilon: f64) -> Result<Self> {
+        let mut vector = |name, init| path.parameter(name, &[width], ParameterKind::Vector, init);
+        Ok(match form {
+            Form::LayerNorm => Self::Layer {
+                weight: vector("weight", Init::Ones)?,
+                bias: vector("bias", Init::Zeros)?,
+                epsilon,
+            },
+            Form::RmsNorm => {
+                Self::Rms { weight: Some(vector("weight", Init::Ones)?), width, epsilon }
+            }
+            Form::RmsNormPlain => Self::Rms { weight: None, width, epsilon },
+        })
+    }
+
+    /// `[.., D]` to `[.., D]`.
+    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
+        match self {
+            Self::Layer { weight, bias, epsilon } => {
+                input.layer_norm(weight.size(), Some(weight), Some(bias), *epsilon, false)
+            }
+            Self::Rms { weight, width, epsilon } => {
+                input.rms_norm([*width], weight.as_ref(), *epsilon)
+            }
+        }
+    }
+}

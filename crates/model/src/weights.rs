@@ -1,0 +1,220 @@
+//! Parameters to and from safetensors under Hugging Face's names: one file, or shards and an index.
+
+use crate::parameter::{Parameter, Stored};
+use crate::{Error, Result};
+use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
+use idiolect_torch::NoGrad;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+/// Tensors of known models that are no parameters: buffers, copies of tied tables, and the head
+/// of BERT's other task. Matched at the end of a name.
+const INERT: &[&str] = &[
+    ".attn.bias",
+    ".attn.masked_bias",
+    "embeddings.position_ids",
+    "rotary_emb.inv_freq",
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+];
+
+/// What Transformers may leave out or put before every name.
+const PREFIXES: &[&str] = &["transformer.", "model.", "bert."];
+
+/// The files of a model folder, mapped into memory.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    files: Vec<(PathBuf, SafetensorsFile)>,
+    /// Name without prefix to (file, name as stored).
+    places: BTreeMap<String, (usize, String)>,
+}
+
+impl Weights {
+    /// Opens `model.safetensors`, or the shards that the index names.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
+        let paths = match !single.exists() && index.exists() {
+            true => shards(dir, &index)?,
+            false => vec![single],
+        };
+        let mut weights = Self { files: Vec::new(), places: BTreeMap::new() };
+        for path in paths {
+            let file = SafetensorsFile::open(&path)?;
+            for tensor in file.tensors() {
+                let place = (weights.files.len(), tensor.name.clone());
+                if weights.places.insert(bare(&tensor.name).to_string(), place).is_some() {
+                    return Err(problem(&path, &tensor.name, "is there twice"));
+                }
+            }
+            weights.files.push((path, file));
+        }
+        Ok(weights)
+    }
+
+    /// Whether a tensor of this name is there, with or without a prefix.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.places.contains_key(bare(name))
+    }
+
+    /// The number type of the largest tensor.
+    pub(crate) fn kind(&self) -> Result<Kind> {
+        let tensors = self
+            .files
+            .iter()
+            .flat_map(|(path, file)| file.tensors().iter().map(move |tensor| (path, tensor)));
+        match tensors.max_by_key(|(_, tensor)| tensor.range.len()) {
+            Some((path, tensor)) => kind_of(tensor.dtype)
+                .ok_or_else(|| problem(path, &tensor.name, "is not of f32, f16 or bf16")),
+            None => Ok(Kind::Float),
+        }
+    }
+
+    /// Copies every parameter in, converting, and checks that nothing is missing, misshapen or left.
+    pub(crate) fn copy_to(&self, parameters: &[Parameter], tied_head: bool) -> Result<()> {
+        let _guard = NoGrad::new();
+        let mut left: BTreeSet<&str> = self.places.keys().map(String::as_str).collect();
+        for parameter in parameters {
+            let mut start = 0;
+            for (name, rows) in stored_parts(parameter) {
+                let target = match &parameter.stored {
+                    Stored::Same => parameter.tensor.shallow_clone(),
+                    Stored::Transposed => parameter.tensor.transpose(0, 1),
+                    Stored::Sections(_) => parameter.tensor.narrow(0, start, rows),
+                };
+                self.copy_one(name, target)?;
+                left.remove(bare(name));
+                start += rows;
+            }
+        }
+        let inert = |name: &str| {
+            INERT.iter().any(|end| name.ends_with(end)) || (tied_head && name == "lm_head.weight")
+        };
+        match left.into_iter().find(|name| !inert(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let (file, full) = &self.places[name];
+                Err(problem(&self.files[*file].0, full, "belongs to no layer of this model"))
+            }
+        }
+    }
+
+    fn copy_one(&self, name: &str, mut target: Tensor) -> Result<()> {
+        let Some((file, full)) = self.places.get(bare(name)) else {
+            return Err(problem(&self.files[0].0, name, "is missing"));
+        };
+        let (path, file) = &self.files[*file];
+        let Some((info, bytes)) = file.get(full) else {
+            return Err(problem(path, full, "is missing"));
+        };
+        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        if shape != target.size() {
+            let what = format!("is of shape {shape:?}, the model needs {:?}", target.size());
+            return Err(problem(path, full, what));
+        }
+        let kind =
+            kind_of(info.dtype).ok_or_else(|| problem(path, full, "is not of f32, f16 or bf16"))?;
+        // A copy in libtorch's own memory: the map's alignment would change sums.
+        let copied = idiolect_torch::catch(|| {
+            target.copy_(&Tensor::from_data_size(bytes, &shape, kind));
+        });
+        Ok(copied?)
+    }
+}
+
+/// Writes `model.safetensors` into `dir`, atomically.
+pub(crate) fn save(parameters: &[Parameter], dir: &Path) -> Result<()> {
+    let path = dir.join(SINGLE);
+    let _guard = NoGrad::new();
+    let mut entries = Vec::new();
+    for parameter in parameters {
+        let mut start = 0;
+        for (name, rows) in stored_parts(parameter) {
+            let tensor = match &parameter.stored {
+                Stored::Same => parameter.tensor.shallow_clone(),
+                Stored::Transposed => parameter.tensor.transpose(0, 1),
+                Stored::Sections(_) => parameter.tensor.narrow(0, start, rows),
+            };
+            entries.push((name, tensor));
+            start += rows;
+        }
+    }
+    entries.sort_by_key(|entry| entry.0);
+    let mut layout = Vec::new();
+    for (name, tensor) in &entries {
+        let dtype = dtype_of(tensor.kind())
+            .ok_or_else(|| problem(&path, name, "is not of f32, f16 or bf16"))?;
+        let shape = tensor.size().into_iter().map(|size| size as usize).collect();
+        layout.push((name.to_string(), dtype, shape));
+    }
+    let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    let mut writer = SafetensorsWriter::create(&path, &layout, &metadata)?;
+    let mut bytes = Vec::new();
+    for (_, tensor) in entries {
+        let count = tensor.numel();
+        bytes.resize(count * tensor.kind().elt_size_in_bytes(), 0);
+        idiolect_torch::catch(|| tensor.contiguous().copy_data_u8(&mut bytes, count))?;
+        writer.write_tensor(&bytes)?;
+    }
+    Ok(writer.finish()?)
+}
+
+/// The names a parameter has in files, with their rows.
+fn stored_parts(parameter: &Parameter) -> Vec<(&str, i64)> {
+    match &parameter.stored {
+        Stored::Sections(names) => {
+            names.iter().map(String::as_str).zip(parameter.sections.iter().copied()).collect()
+        }
+        Stored::Same | Stored::Transposed => {
+            vec![(parameter.name.as_str(), parameter.sections.iter().sum())]
+        }
+    }
+}
+
+fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let fail = |what: String| Error::ConfigFile { path: index.to_path_buf(), problem: what };
+    let text = std::fs::read_to_string(index)
+        .map_err(|source| Error::Read { path: index.to_path_buf(), source })?;
+    let index: Index = serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+    let names: BTreeSet<String> = index.weight_map.into_values().collect();
+    match names.iter().find(|name| Path::new(name).components().count() != 1 || name.contains(".."))
+    {
+        Some(name) => Err(fail(format!("names the file {name:?}, which is not in the folder"))),
+        None => Ok(names.iter().map(|name| dir.join(name)).collect()),
+    }
+}
+
+fn bare(name: &str) -> &str {
+    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+}
+
+fn problem(path: &Path, name: &str, problem: impl Into<String>) -> Error {
+    Error::Weights { path: path.to_path_buf(), name: name.to_string(), problem: problem.into() }
+}
+
+fn kind_of(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::Bf16 => Some(Kind::BFloat16),
+        _ => None,
+    }
+}
+
+fn dtype_of(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::Half => Some(Dtype::F16),
+        Kind::BFloat16 => Some(Dtype::Bf16),
+        _ => None,
+    }
+}
