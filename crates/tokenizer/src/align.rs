@@ -26,25 +26,12 @@ impl Alignment {
         Alignment::Shift { start, length }
     }
 
-    /// Aligns `before` with what `normalize` made of it. `prefix` is what it puts before any text, units included.
-    pub fn between(
-        before: &str,
-        after: &str,
-        prefix: &str,
-        normalize: impl Fn(&str) -> String,
-    ) -> Alignment {
-        let by_unit = |unit: &str| {
-            let text = normalize(unit);
-            match text.strip_prefix(prefix) {
-                Some(rest) if !prefix.is_empty() && !unit.starts_with([' ', '▁']) => {
-                    rest.to_string()
-                }
-                _ => text,
-            }
-        };
-        [clusters(before, &by_unit), words(before)]
+    /// Aligns `before` with what became of it, given how a unit by itself is normalised. What stands before all units is
+    /// counted to the first, as the Python library does.
+    pub fn between(before: &str, after: &str, normalize: impl Fn(&str) -> String) -> Alignment {
+        [clusters(before, &normalize), words(before)]
             .into_iter()
-            .find_map(|units| join(before, after, prefix, &units, &by_unit))
+            .find_map(|units| join(before, after, &units, &normalize))
             .unwrap_or_else(|| {
                 let (normalized, original) = (0..after.len(), 0..before.len());
                 Alignment::Units(vec![Unit { normalized, original }])
@@ -109,31 +96,26 @@ impl Alignment {
 fn join(
     before: &str,
     after: &str,
-    prefix: &str,
     units: &[Range<usize>],
-    by_unit: &impl Fn(&str) -> String,
+    normalize: &impl Fn(&str) -> String,
 ) -> Option<Alignment> {
-    let mut joined = Vec::with_capacity(units.len() + 1);
-    let mut at = 0;
-    let starts_alike = units
-        .first()
-        .is_some_and(|unit| after.starts_with(by_unit(&before[unit.clone()]).as_str()));
-    if !prefix.is_empty() && after.starts_with(prefix) && !starts_alike {
-        at = prefix.len();
-        joined.push(Unit { normalized: 0..at, original: 0..0 });
-    }
+    let mut joined = String::with_capacity(after.len());
+    let mut lengths = Vec::with_capacity(units.len());
     for unit in units {
-        let text = by_unit(&before[unit.clone()]);
-        if !after[at..].starts_with(&text) {
-            return None;
-        }
-        joined.push(Unit { normalized: at..at + text.len(), original: unit.clone() });
-        at += text.len();
+        let text = normalize(&before[unit.clone()]);
+        joined.push_str(&text);
+        lengths.push(text.len());
     }
-    (at == after.len()).then(|| {
-        joined.retain(|unit| !unit.normalized.is_empty());
-        Alignment::Units(joined)
-    })
+    let prefix = after.strip_suffix(&joined)?;
+    let first = units.first()?.clone();
+    let mut aligned = vec![Unit { normalized: 0..prefix.len(), original: first }];
+    let mut at = prefix.len();
+    for (unit, length) in units.iter().zip(lengths) {
+        aligned.push(Unit { normalized: at..at + length, original: unit.clone() });
+        at += length;
+    }
+    aligned.retain(|unit| !unit.normalized.is_empty());
+    Some(Alignment::Units(aligned))
 }
 
 /// Characters, taken together where the normaliser makes something else of them than of each.

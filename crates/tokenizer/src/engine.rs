@@ -138,14 +138,10 @@ impl Engine {
         let mut current = text.to_string();
         let mut alignment = Alignment::identity(start, text.len());
         for normalizer in self.0.get_normalizers() {
-            let run = |text: &str, offset: usize| match normalizer.normalize(text, offset) {
-                Ok(normalized) => normalized.into_owned(),
-                Err(_) => text.to_string(),
-            };
-            let next = run(&current, start);
+            let next = run(normalizer, &current, start);
             if next != current {
-                let prefix = added_prefix(normalizer);
-                let step = Alignment::between(&current, &next, &prefix, |unit| run(unit, 1));
+                let step =
+                    Alignment::between(&current, &next, |unit| normalize_unit(normalizer, unit));
                 alignment = alignment.then(&step);
                 current = next;
             }
@@ -186,12 +182,21 @@ impl Engine {
     }
 }
 
-/// What a normaliser puts before a text as a whole (SentencePiece's `▁`), and so before each unit it is tried on.
-fn added_prefix(normalizer: &PipelineNormalizer) -> String {
+fn run(normalizer: &PipelineNormalizer, text: &str, start: usize) -> String {
+    match normalizer.normalize(text, start) {
+        Ok(normalized) => normalized.into_owned(),
+        Err(_) => text.to_string(),
+    }
+}
+
+/// What a normaliser makes of a small unit inside a text: without what it only puts before the text as a whole.
+fn normalize_unit(normalizer: &PipelineNormalizer, unit: &str) -> String {
     match normalizer {
-        PipelineNormalizer::Metaspace(metaspace) => metaspace.delimiter().to_string(),
-        PipelineNormalizer::Prepend(prepend) => prepend.prepend.clone(),
-        _ => String::new(),
+        PipelineNormalizer::Prepend(_) => unit.to_string(),
+        PipelineNormalizer::Metaspace(metaspace) if !metaspace.drop_whitespace() => {
+            unit.replace(' ', metaspace.delimiter().encode_utf8(&mut [0; 4]))
+        }
+        _ => run(normalizer, unit, 1),
     }
 }
 
