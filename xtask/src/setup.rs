@@ -148,8 +148,8 @@ fn download(root: &Path, cuda: bool, dry_run: bool) -> Result<()> {
     let (request, room) = wanted(version, cuda);
     let kind = if cuda { "CUDA" } else { "CPU" };
     eprintln!("Getting libtorch {version} ({kind}) with pip: about {}.", size(request.bytes));
-    eprintln!("  {}", process::shown(&pip.download(&request, Path::new("WHEELS"))));
     if dry_run {
+        eprintln!("  {}", process::shown(&pip.download(&request, Path::new("WHEELS"))));
         eprintln!(
             "  then unpacking its libraries, headers and licences into .libtorch/; nothing was done."
         );
