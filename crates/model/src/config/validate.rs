@@ -120,7 +120,7 @@ mod tests {
         check(&gpt(r#""n_kv_heads": 3"#), "`n_kv_heads` is 3, which does not divide n_heads 4");
         check(&gpt(r#""depth": 2, "n_heads": 128"#), "`head_dim` is 1, rotary positions");
         check(&gpt(r#""hidden_size": 4000000000"#), "`hidden_size` is 4000000000, at most");
-        check(&gpt(r#""hidden_size": 2000000000"#), "larger than any memory");
+        check(&gpt(r#""hidden_size": 500000000"#), "larger than any memory");
         check(&gpt(r#""n_layers": 0"#), "`n_layers` is 0");
         check(&gpt(r#""residual_dropout": 1.0"#), "`residual_dropout` is 1");
         check(&gpt(r#""norm_epsilon": 0.0"#), "`norm_epsilon` is 0");

@@ -1,0 +1,86 @@
+//! What several tests need: small models of each layout, and tensors read from files.
+#![allow(dead_code)] // Each test target uses a part.
+
+use idiolect_files::safetensors::{Dtype, SafetensorsFile};
+use idiolect_model::tch::{Device, Kind, Tensor};
+use idiolect_model::{BertConfig, GptConfig, Inputs, Mlp, Model, ModelConfig};
+use std::path::Path;
+
+/// A small configuration of each layout.
+pub fn small_gpts() -> Vec<GptConfig> {
+    let small = |config: GptConfig| GptConfig {
+        vocab_size: 23,
+        context_length: 16,
+        hidden_size: 16,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: config.n_kv_heads.map(|_| 2),
+        ..config
+    };
+    vec![
+        small(GptConfig::gpt2()),
+        GptConfig { tie_embeddings: true, attention_bias: true, ..small(GptConfig::llama_small()) },
+        GptConfig { head_dim: Some(6), mlp: Mlp::GatedGelu, ..small(GptConfig::qwen3_small()) },
+        GptConfig { n_kv_heads: Some(1), ..small(GptConfig::depth(1)) },
+    ]
+}
+
+pub fn small_bert() -> BertConfig {
+    BertConfig {
+        vocab_size: 23,
+        context_length: 16,
+        hidden_size: 16,
+        n_layers: 2,
+        n_heads: 4,
+        ..BertConfig::base()
+    }
+}
+
+/// A model whose every weight is random: the published initialisation has zeros and ones.
+pub fn random(config: ModelConfig) -> Model {
+    let model = Model::new(&config, 5, Device::Cpu).unwrap();
+    let _guard = idiolect_torch::NoGrad::new();
+    for (index, parameter) in model.parameters().iter().enumerate() {
+        let mut tensor = parameter.tensor.shallow_clone();
+        let angles = Tensor::arange(tensor.numel() as i64, (Kind::Float, Device::Cpu));
+        let noise = ((angles + index as f64 * 7.0) * 12.9898).sin() * 43758.547;
+        let noise = (&noise - noise.floor() - 0.5).reshape(tensor.size());
+        let shift = if parameter.name.contains("norm") || parameter.name.contains("Norm.w") {
+            1.0
+        } else {
+            0.0
+        };
+        tensor.copy_(&(noise * 0.8 + shift));
+    }
+    model
+}
+
+pub fn row(ids: &[i64]) -> Tensor {
+    Tensor::from_slice(ids).unsqueeze(0)
+}
+
+pub fn inputs(ids: &[i64]) -> Inputs {
+    Inputs::new(row(ids))
+}
+
+/// The largest absolute difference.
+pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// A tensor of a file, if it is there.
+pub fn read(file: &SafetensorsFile, name: &str) -> Option<Tensor> {
+    let (info, bytes) = file.get(name)?;
+    let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+    let kind = match info.dtype {
+        Dtype::F32 => Kind::Float,
+        Dtype::I64 => Kind::Int64,
+        other => panic!("{other:?}"),
+    };
+    Some(Tensor::from_data_size(bytes, &shape, kind))
+}
+
+pub fn open(path: &Path) -> SafetensorsFile {
+    SafetensorsFile::open(path).unwrap()
+}
