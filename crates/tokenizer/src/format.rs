@@ -62,7 +62,9 @@ impl File {
             roles,
         };
         file.tokens = file.collect_tokens()?;
+        file.check_model()?;
         file.check_unknown_token()?;
+        file.check_merges()?;
         file.check_template()?;
         Ok(file)
     }
@@ -135,6 +137,31 @@ impl File {
             self.added.insert(id, token["special"] == true);
         }
         table(entries)
+    }
+
+    fn check_model(&self) -> Result<(), String> {
+        match self.model_type() {
+            "BPE" | "WordPiece" | "WordLevel" | "Unigram" => Ok(()),
+            other => Err(format!("its model is of the unknown type {other:?}")),
+        }
+    }
+
+    /// The library cuts the mark off the second half without a look at it, and joins halves without a look at the length.
+    fn check_merges(&self) -> Result<(), String> {
+        let model = &self.json["model"];
+        let prefix = model["continuing_subword_prefix"].as_str().unwrap_or_default();
+        for (rank, merge) in model["merges"].as_array().into_iter().flatten().enumerate() {
+            let (Some(left), Some(right)) = (merge[0].as_str(), merge[1].as_str()) else {
+                return Err(format!("merge {rank} is not a pair of tokens"));
+            };
+            let joined = right.strip_prefix(prefix).map(|rest| format!("{left}{rest}"));
+            for token in [Some(left), Some(right), joined.as_deref()] {
+                if token.is_none_or(|token| model["vocab"].get(token).is_none()) {
+                    return Err(format!("merge {rank} of {left:?} and {right:?} gives no token"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The library fails at an unknown word, not at loading, if these models lack their unknown token.
