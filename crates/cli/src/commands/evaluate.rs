@@ -18,7 +18,7 @@ use crate::run_file::RunFile;
 pub struct EvaluateSection {
     /// The model's folder; the run's own without it.
     pub model: Option<PathBuf>,
-    /// What to score.
+    /// What to score; perplexity without it.
     pub tasks: Vec<Task>,
     /// The file to score on; the run's validation documents without it.
     pub data: Option<PathBuf>,
@@ -77,6 +77,9 @@ fn settings(evaluate: &Evaluate, common: &Common) -> Result<EvaluateSection> {
     section.stride = evaluate.stride.or(section.stride);
     if !evaluate.tasks.is_empty() {
         section.tasks = evaluate.tasks.clone();
+    }
+    if section.tasks.is_empty() {
+        section.tasks.push(Task::Perplexity);
     }
     Ok(section)
 }

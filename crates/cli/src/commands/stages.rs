@@ -8,9 +8,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use idiolect_dataset::{DataConfig, Report, Samples, ShardSet};
+use idiolect_dataset::{DataConfig, Report, Samples, ShardSet, Tokens};
 use idiolect_files::{AtomicFolder, FolderLock, write_atomic};
-use idiolect_model::ModelConfig;
 use idiolect_tokenizer::Tokenizer;
 
 use super::data;
