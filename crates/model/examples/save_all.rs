@@ -1,0 +1,81 @@
+//! Saves a small random model of every layout under a folder, with logits beside it, for `tests/open_in_transformers.py`.
+
+use idiolect_files::safetensors::{Dtype, SafetensorsWriter};
+use idiolect_model::tch::{Device, Kind, Tensor};
+use idiolect_model::{BertConfig, GptConfig, Inputs, Mlp, Model, ModelConfig};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out = std::env::args().nth(1).ok_or("usage: save_all FOLDER")?;
+    let gpt = |config: GptConfig| {
+        ModelConfig::Gpt(GptConfig { vocab_size: 101, context_length: 32, n_layers: 3, ..config })
+    };
+    let layouts = [
+        ("gpt2", gpt(GptConfig::tiny())),
+        (
+            "gpt2-untied",
+            gpt(GptConfig { tie_embeddings: false, mlp: Mlp::SquaredRelu, ..GptConfig::tiny() }),
+        ),
+        ("llama", gpt(GptConfig::llama_small())),
+        (
+            "llama-tied",
+            gpt(GptConfig { tie_embeddings: true, mlp_bias: true, ..GptConfig::llama_small() }),
+        ),
+        (
+            "qwen3",
+            gpt(GptConfig { head_dim: Some(32), rope_theta: 500.0, ..GptConfig::qwen3_small() }),
+        ),
+        ("nanochat", gpt(GptConfig::depth(3))),
+        (
+            "nanochat-tied",
+            gpt(GptConfig {
+                tie_embeddings: true,
+                logit_softcap: None,
+                n_kv_heads: Some(1),
+                ..GptConfig::depth(3)
+            }),
+        ),
+        (
+            "bert",
+            ModelConfig::Bert(BertConfig {
+                vocab_size: 101,
+                context_length: 32,
+                ..BertConfig::tiny()
+            }),
+        ),
+    ];
+    for (name, config) in layouts {
+        save(&Path::new(&out).join(name), &config)?;
+    }
+    Ok(())
+}
+
+fn save(folder: &Path, config: &ModelConfig) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
+    let model = Model::new(config, 1, Device::Cpu)?;
+    let _guard = idiolect_torch::NoGrad::new();
+    for parameter in model.parameters() {
+        // Far from the start: nothing is zero, nothing symmetric.
+        let noise =
+            parameter.tensor.randn_like() * if parameter.tensor.dim() == 1 { 0.1 } else { 0.05 };
+        let moved = &parameter.tensor + noise;
+        parameter.tensor.shallow_clone().copy_(&moved);
+    }
+    model.save(folder)?;
+    let ids = Tensor::randint(101, [2, 32], (Kind::Int64, Device::Cpu));
+    let logits = model.logits(&Inputs::new(ids.shallow_clone()))?;
+    let layout = [
+        ("ids".to_string(), Dtype::I64, vec![2, 32]),
+        ("logits".to_string(), Dtype::F32, vec![2, 32, 101]),
+    ];
+    let path = folder.join("expected.safetensors");
+    let mut writer = SafetensorsWriter::create(&path, &layout, &BTreeMap::new())?;
+    for tensor in [ids, logits] {
+        let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.contiguous().copy_data_u8(&mut bytes, tensor.numel());
+        writer.write_tensor(&bytes)?;
+    }
+    writer.finish()?;
+    Ok(())
+}
