@@ -61,8 +61,6 @@ pub(crate) fn write_config(
     let mut config = Map::new();
     config.insert("tokenizer_class".to_string(), json!("PreTrainedTokenizerFast"));
     config.insert("clean_up_tokenization_spaces".to_string(), json!(false));
-    // More than any model takes, which is how Transformers says that the tokenizer sets no limit.
-    config.insert("model_max_length".to_string(), json!(1_000_000_000_000_000_019_u64));
     for (role, key, _) in ROLES {
         if let Some(token) = roles.get(&role).and_then(|&id| token(id)) {
             config.insert(key.to_string(), json!(token));

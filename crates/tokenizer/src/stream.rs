@@ -50,7 +50,7 @@ impl<'a> DecodeStream<'a> {
         let text = match &mut self.state {
             _ if skipped => String::new(),
             State::Bytes(pending) => {
-                pending.extend(self.tokenizer.token_bytes(id).unwrap_or_default());
+                pending.extend(self.tokenizer.piece(id));
                 take_whole_characters(pending)
             }
             State::Window { ids, given, settled } => {

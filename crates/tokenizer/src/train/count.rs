@@ -60,14 +60,9 @@ impl Counter {
             if batch_bytes < BATCH_BYTES && texts.peek().is_some() {
                 continue;
             }
-            // Only the length of texts decides where batches end, so that forgetting is the same everywhere.
             let pieces: Vec<&str> = batch.iter().flat_map(|text| pieces(text.as_ref())).collect();
-            let counted: Vec<_> =
-                pieces.par_iter().map(|piece| self.splitter.count(piece)).collect();
-            for (word, count) in counted.into_iter().flatten() {
-                *self.counts.entry(word).or_default() += count;
-            }
-            self.forget_rare();
+            // Only lengths decide where batches and pieces end, so that forgetting is the same everywhere.
+            pieces.chunks(BATCH_BYTES / PIECE_BYTES).for_each(|pieces| self.count_pieces(pieces));
             n_texts += batch.len() as u64;
             bytes += batch_bytes as u64;
             (batch, batch_bytes) = (Vec::new(), 0);
@@ -75,6 +70,14 @@ impl Counter {
             on_progress(Progress::Counting { texts: n_texts, bytes, distinct });
         }
         Ok(())
+    }
+
+    fn count_pieces(&mut self, pieces: &[&str]) {
+        let counted: Vec<_> = pieces.par_iter().map(|piece| self.splitter.count(piece)).collect();
+        for (word, count) in counted.into_iter().flatten() {
+            *self.counts.entry(word).or_default() += count;
+        }
+        self.forget_rare();
     }
 
     pub fn into_words(self) -> Words {
