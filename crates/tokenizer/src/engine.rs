@@ -1,4 +1,4 @@
-//! The library underneath: a 2.0 file goes in, ids and text come out. The only place that knows its encoder.
+//! The library underneath: a checked file goes in, ids and text come out. The only place that knows its encoder.
 
 use crate::align::Alignment;
 use serde_json::Value;
@@ -200,10 +200,10 @@ fn normalize_unit(normalizer: &PipelineNormalizer, unit: &str) -> String {
     }
 }
 
-/// The library counts in 32 bits, and normalisation may triple a text: so texts over 1 GiB are encoded in parts,
-/// cut behind a line.
+/// The library counts in 32 bits, and normalisation makes some texts eleven times as long: so long texts are encoded in
+/// parts, cut behind a line.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
-    const LIMIT: usize = 1 << 30;
+    const LIMIT: usize = 1 << 28;
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest.take()?;

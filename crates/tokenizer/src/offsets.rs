@@ -28,10 +28,7 @@ struct Collector<'a> {
 
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, special: Special) -> Encoding {
     let mut collector = Collector { tokenizer, encoding: Encoding::default(), n_words: 0 };
-    let (before, after) = match special {
-        Special::Add => tokenizer.engine().frame(),
-        _ => Default::default(),
-    };
+    let (before, after) = tokenizer.frame(special);
     before.iter().for_each(|&id| collector.push(id, 0..0, None));
     for segment in tokenizer.engine().segments(text, special != Special::Ordinary) {
         match segment {

@@ -56,7 +56,8 @@ impl<'a> DecodeStream<'a> {
             State::Window { ids, given, settled } => {
                 ids.push(id);
                 let text = self.tokenizer.decode(ids, self.skip_special)?;
-                if text.ends_with('\u{fffd}') {
+                // A run of single bytes is text or not as a whole.
+                if text.ends_with('\u{fffd}') || self.tokenizer.is_fallback_byte(id) {
                     String::new()
                 } else {
                     let new = after_common(given, &text).to_string();

@@ -126,8 +126,8 @@ impl Tokenizer {
     /// The ids of a text.
     pub fn encode_as(&self, text: &str, special: Special) -> Vec<u32> {
         let ids = self.0.engine.encode(text, special != Special::Ordinary);
-        let (before, after) = &self.0.frame;
-        if special != Special::Add || before.len() + after.len() == 0 {
+        let (before, after) = self.frame(special);
+        if before.len() + after.len() == 0 {
             return ids;
         }
         [before, &ids, after].into_iter().flatten().copied().collect()
@@ -262,6 +262,19 @@ impl Tokenizer {
     /// Whether every byte has a token, so that any text can be encoded and comes back.
     pub fn is_byte_level(&self) -> bool {
         self.0.is_byte_level
+    }
+
+    /// The ids that are put before and after a text.
+    pub(crate) fn frame(&self, special: Special) -> (&[u32], &[u32]) {
+        let (before, after) = &self.0.frame;
+        if special == Special::Add { (before, after) } else { (&[], &[]) }
+    }
+
+    /// Whether an id is a single byte of a vocabulary that spells what it lacks in bytes.
+    pub(crate) fn is_fallback_byte(&self, id: u32) -> bool {
+        let token = self.0.file.tokens.get(id as usize);
+        self.0.file.json["model"]["byte_fallback"] == true
+            && token.is_some_and(|token| fallback_byte(token).is_some())
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -13,6 +13,26 @@ fn ids(value: &Value) -> Vec<u32> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
+fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let mut stream = tokenizer.decode_stream();
+    let parts: String = ids.iter().filter_map(|&id| stream.push(id).unwrap()).collect();
+    parts + &stream.finish()
+}
+
+#[test]
+fn a_run_of_bytes_is_text_or_not_as_a_whole() {
+    let tokenizer = Tokenizer::from_json(&fixtures()["byte_fallback"]["file"].to_string()).unwrap();
+    let id = |token: &str| tokenizer.token_to_id(token).unwrap();
+    for tokens in [
+        &["<0x41>", "<0xE2>"][..],
+        &["t", "<0xC3>", "<0xA9>", "<0x41>", "h"],
+        &["<0xC3>", "h", "<0xA9>"],
+    ] {
+        let ids: Vec<u32> = tokens.iter().map(|token| id(token)).collect();
+        assert_eq!(streamed(&tokenizer, &ids), tokenizer.decode(&ids, true).unwrap());
+    }
+}
+
 /// Where characters are composed, Python counts only the first of them to the token, we count all.
 fn check_offsets(name: &str, text: &str, ours: &[Range<usize>], theirs: &Value) {
     let theirs: Vec<[usize; 2]> = serde_json::from_value(theirs.clone()).unwrap();
@@ -35,6 +55,7 @@ fn ids_offsets_and_texts_are_those_of_python() {
             assert_eq!(tokenizer.encode_ordinary(text), ids(&case["ordinary"]), "{name}: {text:?}");
             assert_eq!(tokenizer.decode(&expected, false).unwrap(), case["decoded"], "{name}");
             assert_eq!(tokenizer.decode(&expected, true).unwrap(), case["skipped"], "{name}");
+            assert_eq!(streamed(&tokenizer, &expected), case["skipped"], "{name}: {text:?}");
             let encoding = tokenizer.encode_with_offsets(text, Special::Match);
             assert_eq!(encoding.ids, tokenizer.encode_as(text, Special::Match), "{name}: {text:?}");
             if case["offsets"].is_array() {
