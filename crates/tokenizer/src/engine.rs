@@ -2,6 +2,7 @@
 
 use crate::align::Alignment;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokenizers::pipeline::{
@@ -70,6 +71,11 @@ impl Engine {
         let template = &self.0.get_post_processor().single;
         let ids = |run: &[(PipelineToken, u8)]| run.iter().map(|(token, _)| token.id()).collect();
         (ids(&template.prefix), ids(&template.suffix))
+    }
+
+    /// The ids of the added tokens. The library gives them itself, in order, whatever the file says.
+    pub fn added_ids(&self) -> HashSet<u32> {
+        self.0.get_added_vocabulary().get_added_tokens_decoder().into_keys().collect()
     }
 
     /// The text of ids that are known to be in the vocabulary.

@@ -95,6 +95,10 @@ impl Tokenizer {
         let mut file = File::parse(text)?;
         file.roles.extend(roles);
         let engine = Engine::load(file.json.clone())?;
+        let given = engine.added_ids();
+        if let Some(id) = file.added.keys().find(|id| !given.contains(id)) {
+            return Err(format!("its added token {id} fills a hole in the vocabulary"));
+        }
         let ids: HashMap<String, u32> = file.tokens.iter().cloned().zip(0..).collect();
         if let Some(token) = file.unknown_token().map(str::to_string) {
             // The model's own word on it counts: encoding uses that one.

@@ -76,6 +76,12 @@ fn a_wrong_vocabulary_is_refused() {
 }
 
 #[test]
+fn an_added_token_in_a_hole_is_refused() {
+    let model = json!({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 3}, "merges": [["a", "b"]]});
+    check(&changed("/model", model), "added token 2 fills a hole");
+}
+
+#[test]
 fn a_wrong_part_is_refused() {
     check(&changed("/model/unk_token", json!("?")), r#"unknown token "?" is not in"#);
     check(&changed("/model/type", json!("Quantum")), "Quantum");
