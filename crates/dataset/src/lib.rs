@@ -34,5 +34,5 @@ pub use order::Order;
 pub use prepare::prepare;
 pub use progress::{OnProgress, Progress};
 pub use report::{Reason, Report, Side};
-pub use shard::{ShardSet, write_shards};
+pub use shard::{ShardConfig, ShardSet, ShardWriter, write_shards};
 pub use tokens::{TokenStore, Tokens};

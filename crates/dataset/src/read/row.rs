@@ -35,9 +35,9 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Cow<'_, str>, BadRow> {
 
 /// The same without a copy, so that a large document is in memory once.
 pub(crate) fn from_owned_bytes(bytes: Vec<u8>) -> Result<Cow<'static, str>, BadRow> {
-    refuse_nul(&bytes)?;
     let text =
         String::from_utf8(bytes).map_err(|error| not_text(error.as_bytes(), error.utf8_error()))?;
+    refuse_nul(text.as_bytes())?;
     Ok(Cow::Owned(text))
 }
 
