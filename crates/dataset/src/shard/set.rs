@@ -264,8 +264,10 @@ impl Shard {
         let section = |name| header.sections.get(name).cloned().unwrap_or_default();
         let (ids, ends, bytes) = (section(IDS), section(ENDS), section(BYTES));
         let shard = Shard { map, header, ids, ends, bytes };
-        let ends = shard.ends().iter().map(|end| u64::from_le_bytes(*end));
-        if !ends.clone().is_sorted() || ends.last().is_some_and(|end| end > shard.header.tokens) {
+        let mut ends = shard.ends().iter().map(|end| u64::from_le_bytes(*end));
+        if !ends.clone().is_sorted()
+            || ends.next_back().is_some_and(|end| end > shard.header.tokens)
+        {
             return corrupt("the ends of its documents do not ascend within it");
         }
         Ok(shard)
