@@ -31,7 +31,7 @@ pub struct MaskedConfig {
     /// Whether a row holds text of one document only, padded where that ends.
     #[serde(default)]
     pub isolate_documents: bool,
-    /// Whether the last row may be shorter, padded: for validation.
+    /// Whether the last row may be shorter, padded: for validation. With isolated documents nothing is left out anyway.
     #[serde(default)]
     pub keep_remainder: bool,
     /// Whether every epoch sees the mask of epoch 0: for validation.
@@ -232,14 +232,12 @@ impl MaskedSamples {
         let (start, end) = match &self.rows {
             Rows::Windows { .. } => (sample * width, self.tokens.token_count()),
             Rows::Documents { ends } => {
-                let document = ends.partition_point(|&end| end <= sample);
-                let before = |table: &dyn Fn(u64) -> u64| match document as u64 {
-                    0 => 0,
-                    document => table(document - 1),
+                let document = ends.partition_point(|&end| end <= sample) as u64;
+                let (row, start) = match document.checked_sub(1) {
+                    Some(last) => (sample - ends[last as usize], self.tokens.document_end(last)),
+                    None => (sample, 0),
                 };
-                let row = sample - before(&|document| ends[document as usize]);
-                let start = before(&|document| self.tokens.document_end(document));
-                (start + row * width, self.tokens.document_end(document as u64))
+                (start + row * width, self.tokens.document_end(document))
             }
         };
         start..(start + width).min(end)

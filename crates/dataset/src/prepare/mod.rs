@@ -21,11 +21,14 @@ use split::Splitter;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 const REPORT_FILE: &str = "report.json";
 const REPORT_VERSION: u32 = 1;
+
+/// How much is cleaned at once, which bounds the memory.
+const BATCH_BYTES_A_THREAD: usize = 4 << 20;
 
 /// How long the caller waits at most to be asked whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -78,23 +81,23 @@ impl Run<'_> {
     fn read_all(&mut self, files: Vec<InputFile>, on_progress: OnProgress<'_>) -> Result<()> {
         let total_bytes = files.iter().map(|file| file.bytes).sum();
         let read = Arc::new(AtomicU64::new(0));
-        let at_once = rayon::current_num_threads() * 2;
         let config = self.config;
         std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(at_once);
-            let counter = read.clone();
-            scope.spawn(move || read_files(&files, config, &counter, &sender));
+            // Without room in it: one batch is read while the one before is worked on.
+            let (sender, receiver) = sync_channel(0);
+            let limit = rayon::current_num_threads() * BATCH_BYTES_A_THREAD;
+            let reader = Reader { read: read.clone(), batch: Vec::new(), weight: 0, limit, sender };
+            scope.spawn(move || reader.read_files(&files, config));
             loop {
-                let (blocks, more) = gather(&receiver, at_once);
-                self.take(blocks)?;
-                self.report.bytes = read.load(Ordering::Relaxed);
-                let progress = Progress {
-                    bytes: self.report.bytes,
-                    total_bytes,
-                    documents: self.report.documents,
-                    tokens: 0,
+                let (batch, more) = match receiver.recv_timeout(PATIENCE) {
+                    Ok(batch) => (batch?, true),
+                    Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
+                    Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
                 };
-                report(on_progress, progress)?;
+                self.take(batch)?;
+                self.report.bytes = read.load(Ordering::Relaxed);
+                let (bytes, documents) = (self.report.bytes, self.report.documents);
+                report(on_progress, Progress { bytes, total_bytes, documents, tokens: 0 })?;
                 if !more {
                     return Ok(());
                 }
@@ -103,14 +106,11 @@ impl Run<'_> {
     }
 
     /// Cleans blocks in parallel and takes their documents in order.
-    fn take(&mut self, blocks: Vec<Result<Block>>) -> Result<()> {
+    fn take(&mut self, batch: Vec<Block>) -> Result<()> {
         let config = self.config;
-        let cleaned: Vec<Result<Cleaned>> = blocks
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|block| block.map(|block| clean_block(block, config)))
-            .collect();
-        cleaned.into_iter().try_for_each(|cleaned| self.admit(cleaned?))
+        let cleaned: Vec<Cleaned> =
+            batch.into_par_iter().map(|block| clean_block(block, config)).collect();
+        cleaned.into_iter().try_for_each(|cleaned| self.admit(cleaned))
     }
 
     fn admit(&mut self, cleaned: Cleaned) -> Result<()> {
@@ -145,42 +145,43 @@ impl Run<'_> {
     }
 }
 
-/// Reads every file in turn. Ends early when nobody listens any more.
-fn read_files(
-    files: &[InputFile],
-    config: &DataConfig,
-    read: &Arc<AtomicU64>,
-    sender: &SyncSender<Result<Block>>,
-) {
-    let send_file = |file: &InputFile| -> Result<bool> {
-        let source = Source::open(&file.path, read.clone())?;
-        let mut blocks = BlockReader::new(source, Unit::of(config), config.max_document_bytes);
-        while let Some(block) = blocks.next_block()? {
-            if sender.send(Ok(block)).is_err() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    };
-    for file in files {
-        match send_file(file) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                let _ = sender.send(Err(error));
-                return;
-            }
-        }
-    }
+/// Collects blocks into batches, each of which keeps every thread busy.
+struct Reader {
+    read: Arc<AtomicU64>,
+    batch: Vec<Block>,
+    /// The bytes of the batch, and some for what each block takes beside them.
+    weight: usize,
+    limit: usize,
+    sender: SyncSender<Result<Vec<Block>>>,
 }
 
-/// The blocks that are ready, at most `limit`, and whether there may be more later.
-fn gather(receiver: &Receiver<Result<Block>>, limit: usize) -> (Vec<Result<Block>>, bool) {
-    match receiver.recv_timeout(PATIENCE) {
-        Ok(first) => {
-            (std::iter::once(first).chain(receiver.try_iter()).take(limit).collect(), true)
+impl Reader {
+    /// Reads every file in turn. Ends early when nobody listens any more.
+    fn read_files(mut self, files: &[InputFile], config: &DataConfig) {
+        let read = files.iter().try_for_each(|file| self.read_file(file, config));
+        // What was read before an error comes first, for it may hold an error of its own.
+        let sent = self.send();
+        if let (Ok(()), Err(error)) = (sent, read) {
+            let _ = self.sender.send(Err(error));
         }
-        Err(RecvTimeoutError::Timeout) => (Vec::new(), true),
-        Err(RecvTimeoutError::Disconnected) => (Vec::new(), false),
+    }
+
+    fn read_file(&mut self, file: &InputFile, config: &DataConfig) -> Result<()> {
+        let source = Source::open(&file.path, self.read.clone())?;
+        let mut blocks = BlockReader::new(source, Unit::of(config), config.max_document_bytes);
+        while let Some(block) = blocks.next_block()? {
+            self.weight += block.bytes.len() + (1 << 10);
+            self.batch.push(block);
+            if self.weight >= self.limit {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the batch over. If the receiver is gone, somebody stopped the run or something failed.
+    fn send(&mut self) -> Result<()> {
+        self.weight = 0;
+        self.sender.send(Ok(std::mem::take(&mut self.batch))).map_err(|_| Error::Stopped)
     }
 }
