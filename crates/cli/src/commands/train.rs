@@ -124,7 +124,7 @@ impl<'a> Watch<'a> {
                 if let Some(progress) = progress {
                     progress.finish(&format!("{} steps", summary.steps));
                 }
-                finished(self.output, summary, &run.folder)?;
+                self.output.result(&Finished::new(summary, &run.folder), for_people)?;
                 Ok(DONE)
             }
             Outcome::Stopped { step, checkpoint } => {
@@ -163,33 +163,60 @@ impl Callbacks for Watch<'_> {
     }
 }
 
-/// The scores and where everything is.
-fn finished(output: Output, summary: &Summary, folder: &Path) -> Result<()> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        done: bool,
-        run: &'a Path,
-        #[serde(flatten)]
-        summary: &'a Summary,
-    }
-    output
-        .result(&Line { done: true, run: folder, summary }, |line| for_people(line.summary, folder))
+/// The last line of a run: its scores, and where everything is.
+#[derive(Serialize)]
+struct Finished<'a> {
+    done: bool,
+    run: &'a Path,
+    model: &'a Path,
+    report: &'a Path,
+    steps: u64,
+    skipped: u64,
+    loss: Option<f64>,
+    validation_loss: Option<f64>,
+    validation_stderr: Option<f64>,
+    perplexity: Option<f64>,
+    bits_per_byte: Option<f64>,
+    seconds: f64,
+    tokens_per_second: f64,
+    peak_memory: u64,
 }
 
-fn for_people(summary: &Summary, folder: &Path) -> String {
-    let mut lines = Vec::new();
-    if let Some(last) = &summary.last {
-        lines.push(format!("training loss   {:.4} nats", last.loss));
-    }
-    if let Some(validation) = &summary.validation {
-        lines.push(format!("validation loss {:.4} nats", validation.validation_loss));
-        if let Some(bits) = validation.bits_per_byte {
-            lines.push(format!("bits per byte   {bits:.4}"));
+impl<'a> Finished<'a> {
+    fn new(summary: &'a Summary, run: &'a Path) -> Self {
+        let validation = summary.validation.as_ref();
+        Self {
+            done: true,
+            run,
+            model: &summary.model,
+            report: &summary.report,
+            steps: summary.steps,
+            skipped: summary.skipped,
+            loss: summary.last.as_ref().map(|last| last.loss),
+            validation_loss: validation.map(|at| at.validation_loss),
+            validation_stderr: validation.and_then(|at| at.validation_stderr),
+            perplexity: validation.map(|at| at.perplexity),
+            bits_per_byte: validation.and_then(|at| at.bits_per_byte),
+            seconds: summary.seconds,
+            tokens_per_second: summary.tokens_per_second,
+            peak_memory: summary.peak_memory,
         }
     }
-    lines.push(format!("speed           {:.0} tokens/s", summary.tokens_per_second));
-    lines.push(format!("model           {}", summary.model.display()));
-    lines.push(format!("report          {}", summary.report.display()));
-    lines.push(format!("metrics         {}", folder.join("metrics.jsonl").display()));
-    lines.join("\n")
+}
+
+fn for_people(it: &Finished) -> String {
+    let nats = |loss: f64| format!("{loss:.4} nats");
+    let rows = [
+        ("training loss", it.loss.map(nats)),
+        ("validation loss", it.validation_loss.map(nats)),
+        ("bits per byte", it.bits_per_byte.map(|bits| format!("{bits:.4}"))),
+        ("speed", Some(format!("{:.0} tokens/s, {:.1} s", it.tokens_per_second, it.seconds))),
+        ("peak memory", Some(format!("{:.0} MiB", it.peak_memory as f64 / (1 << 20) as f64))),
+        ("model", Some(it.model.display().to_string())),
+        ("report", Some(it.report.display().to_string())),
+        ("metrics", Some(it.run.join("metrics.jsonl").display().to_string())),
+    ];
+    let rows =
+        rows.iter().filter_map(|(name, value)| Some(format!("{name:16} {}", value.as_ref()?)));
+    rows.collect::<Vec<_>>().join("\n")
 }
