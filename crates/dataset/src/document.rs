@@ -39,9 +39,7 @@ impl Iterator for Documents {
     type Item = Result<Document>;
 
     fn next(&mut self) -> Option<Result<Document>> {
-        if self.block.as_ref().is_none_or(|block| self.next == block.rows.len()) {
-            // The old block goes before the new one is read.
-            self.block = None;
+        if self.block.is_none() {
             self.next = 0;
             match self.blocks.next_block() {
                 Ok(block) => self.block = Some(block?),
@@ -49,8 +47,13 @@ impl Iterator for Documents {
             }
         }
         let block = self.block.as_ref()?;
+        let document = document(block, self.next);
         self.next += 1;
-        Some(document(block, self.next - 1))
+        if self.next == block.rows.len() {
+            // Now, so that a large document is not in memory twice while its text is used.
+            self.block = None;
+        }
+        Some(document)
     }
 }
 
