@@ -179,11 +179,10 @@ impl Memory {
 /// output, and the MLP's inside before and after its activation.
 fn activations(model: &ModelConfig, dtype: Dtype) -> u64 {
     let (layers, width, inside) = match model {
-        ModelConfig::Gpt(gpt) => (gpt.n_layers, gpt.hidden_size, gpt.intermediate_size),
-        ModelConfig::Bert(bert) => (bert.n_layers, bert.hidden_size, bert.intermediate_size),
-        _ => (0, 0, None),
+        ModelConfig::Gpt(gpt) => (gpt.n_layers, gpt.hidden_size, gpt.intermediate_size()),
+        ModelConfig::Bert(bert) => (bert.n_layers, bert.hidden_size, bert.intermediate_size()),
+        _ => (0, 0, 0),
     };
-    let inside = inside.unwrap_or(4 * width);
     let numbers = layers * (8 * width + 3 * inside);
     let bytes = if dtype == Dtype::Bf16 { 3 } else { 4 };
     (numbers * bytes) as u64
