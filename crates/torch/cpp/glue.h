@@ -57,7 +57,5 @@ inline Tensors gradients_of(const Tensors& parameters) {
 
 // products.cpp: a (m,k) times b (k,n), by the library that is faster on this processor; never records a gradient.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, const std::optional<at::Tensor>& bias = std::nullopt);
-// Whether `product` may take oneDNN for these.
-bool prefers_onednn(const at::Tensor& a, const at::Tensor& b);
 
 }  // namespace idiolect

@@ -46,17 +46,25 @@ const c10::TypedOperatorHandle<Pointwise>* onednn_linear() {
 
 }  // namespace
 
-bool prefers_onednn(const at::Tensor& a, const at::Tensor& b) {
-  bool plain = a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat && a.is_cpu() && b.is_cpu() &&
-               a.layout() == at::kStrided && b.layout() == at::kStrided && a.dim() == 2 && b.dim() == 2;
-  // Below this the primitive's set-up costs more than it saves; and a vector is not a product.
-  return plain && a.size(0) > 1 && b.size(1) > 1 && a.numel() > 0 && b.numel() > 0 &&
-         a.size(0) * a.size(1) * b.size(1) >= (1 << 18) && onednn_linear() != nullptr;
+namespace {
+
+bool is_plain(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat && tensor.is_cpu() && tensor.layout() == at::kStrided;
 }
+
+// (rows, inner) times (inner, columns). Below a size the primitive's set-up costs more than it saves; and a vector is
+// not a product.
+bool is_large(int64_t rows, int64_t inner, int64_t columns) {
+  return rows > 1 && columns > 1 && rows * inner * columns >= (1 << 18);
+}
+
+}  // namespace
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, const std::optional<at::Tensor>& bias) {
   at::AutoDispatchBelowADInplaceOrView guard;
-  if (prefers_onednn(a, b)) return onednn_linear()->call(a, b.t(), bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+  bool fits = is_plain(a) && is_plain(b) && a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0);
+  if (fits && is_large(a.size(0), a.size(1), b.size(1)) && onednn_linear() != nullptr)
+    return onednn_linear()->call(a, b.t(), bias, "none", c10::List<std::optional<at::Scalar>>(), "");
   return bias ? at::addmm(*bias, a, b) : at::mm(a, b);
 }
 
@@ -99,7 +107,9 @@ char* idiolect_linear(const at::Tensor* input, const at::Tensor* weight, const a
                 (!offset || (offset->dim() == 1 && offset->size(0) == weight->size(0)));
     TORCH_CHECK(fits, "linear: input ", input->sizes(), " and weight ", weight->sizes(), " do not fit");
     bool autocast = at::autocast::is_autocast_enabled(input->device().type());
-    bool ours = !autocast && prefers_onednn(input->reshape({-1, weight->size(1)}), weight->t());
+    int64_t inner = weight->size(1), rows = inner == 0 ? 0 : input->numel() / inner;
+    bool ours = !autocast && is_plain(*input) && is_plain(*weight) && (!offset || is_plain(*offset)) &&
+                is_large(rows, inner, weight->size(0)) && onednn_linear() != nullptr;
     *output = new at::Tensor(ours ? Linear::apply(*input, *weight, offset) : at::linear(*input, *weight, offset));
   });
 }

@@ -19,9 +19,10 @@ namespace {
 
 constexpr int kLanes = 16;
 
-// e^x for x <= 0, within 2 units in the last place: range reduction and the polynomial of Cephes' expf.
+// e^x, 0 < e^x < infinity whatever x is (the ends are held), within 2 units in the last place: range reduction and the polynomial of Cephes' expf.
 inline __attribute__((always_inline)) float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
+  x = x > 87.0f ? 87.0f : x;
   float n = x * 1.44269504f + 12582912.0f;  // rounds to the nearest integer, in the low bits
   int32_t bits;
   __builtin_memcpy(&bits, &n, 4);
@@ -108,7 +109,27 @@ double loss_row(float* x, int64_t n, int64_t label, float softcap, bool with_gra
   return std::log(sum) + static_cast<double>(top) - static_cast<double>(of_label);
 }
 
+constexpr float kBeta = 0.79788456f, kKappa = 0.044715f;  // sqrt(2/pi), and the cubic's factor
+
 }  // namespace
+
+FOR_EACH_PROCESSOR void gelu_row(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    float v = x[i];
+    float u = kBeta * (v + kKappa * v * v * v);
+    y[i] = v / (1.0f + exponential(-2.0f * u));
+  }
+}
+
+FOR_EACH_PROCESSOR void gelu_gradient_row(const float* x, const float* g, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    float v = x[i];
+    float u = kBeta * (v + kKappa * v * v * v);
+    float sigmoid = 1.0f / (1.0f + exponential(-2.0f * u));
+    float slope = 2.0f * kBeta * (1.0f + 3.0f * kKappa * v * v);
+    y[i] = g[i] * (sigmoid + v * sigmoid * (1.0f - sigmoid) * slope);
+  }
+}
 
 void loss_rows(at::Tensor& logits, const at::Tensor& labels, double softcap, bool with_gradient, double* losses) {
   TORCH_INTERNAL_ASSERT(logits.is_contiguous() && labels.is_contiguous());

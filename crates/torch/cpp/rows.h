@@ -8,4 +8,8 @@ namespace idiolect {
 // with_gradient, the row becomes the gradient of its loss. A softcap above 0 applies softcap * tanh(x / softcap).
 void loss_rows(at::Tensor& logits, const at::Tensor& labels, double softcap, bool with_gradient, double* losses);
 
+// y = gelu(x), and y = g * gelu'(x), of n numbers.
+void gelu_row(const float* x, float* y, int64_t n);
+void gelu_gradient_row(const float* x, const float* g, float* y, int64_t n);
+
 }  // namespace idiolect

@@ -122,11 +122,10 @@ mod tests {
 
     #[test]
     fn a_plain_panic_keeps_its_message_and_nesting_works() {
-        let error = catch(|| {
+        let result: Result<()> = catch(|| {
             let inner = catch(|| panic!("inner")).unwrap_err();
             panic!("outer after {inner}")
         });
-        let error: TorchError = error.map(|()| ()).unwrap_err();
-        assert_eq!(error.to_string(), "libtorch: outer after libtorch: inner");
+        assert_eq!(result.unwrap_err().to_string(), "libtorch: outer after libtorch: inner");
     }
 }

@@ -41,6 +41,7 @@ unsafe extern "C" {
         bias: *const C_tensor,
         output: *mut *mut C_tensor,
     ) -> Text;
+    fn idiolect_gelu(input: *const C_tensor, output: *mut *mut C_tensor) -> Text;
     fn idiolect_embedding(
         weight: *const C_tensor,
         ids: *const C_tensor,
@@ -212,6 +213,11 @@ pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> 
     take(|output| unsafe {
         idiolect_linear(input.as_ptr(), weight.as_ptr(), optional(bias), output)
     })
+}
+
+pub(crate) fn gelu(input: &Tensor) -> Result<Tensor> {
+    // SAFETY: it lives through the call; see `take`.
+    take(|output| unsafe { idiolect_gelu(input.as_ptr(), output) })
 }
 
 pub(crate) fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {

@@ -21,6 +21,11 @@ pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
     glue::embedding(weight, ids)
 }
 
+/// GELU in its tanh form, as libtorch's `gelu` with `approximate = "tanh"`, each way in one visit to memory.
+pub fn gelu(input: &Tensor) -> Result<Tensor> {
+    glue::gelu(input)
+}
+
 /// `a · b` of two matrices without a gradient, by the faster library.
 pub fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     glue::product(a, b)

@@ -1,4 +1,31 @@
 //! What `tch` leaves out of libtorch, as safe functions: in come tensors, out come tensors, guards and typed errors.
+//!
+//! ```text
+//! ids -> embedding -> linear, gelu, ... -> linear_cross_entropy -> backward -> AdamW / Muon
+//!            \_________ Autocast, NoGrad, catch, seed, set_threads, reuse_memory ________/
+//! ```
+//!
+//! The only crate of the workspace with `unsafe` and C++. One step of training a head:
+//!
+//! ```
+//! use idiolect_torch::tch::{Device, Kind, Tensor};
+//! use idiolect_torch::{AdamW, AdamWConfig, Optimizer, catch, linear_cross_entropy};
+//!
+//! let weight = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+//! let mut optimizer = AdamW::new(vec![weight.shallow_clone()], AdamWConfig::default());
+//! let hidden = Tensor::eye(4, (Kind::Float, Device::Cpu));
+//! let labels = Tensor::from_slice(&[0i64, 1, 2, -100]);
+//! let mut losses = Vec::new();
+//! for _ in 0..20 {
+//!     let loss = linear_cross_entropy(&hidden, &weight, &labels, None)?;
+//!     catch(|| loss.backward())?;
+//!     let _norm = optimizer.step_clipped(0.1, 1.0)?;
+//!     optimizer.zero_grad();
+//!     losses.push(loss.double_value(&[]));
+//! }
+//! assert!(losses[19] < 0.2 * losses[0]);
+//! # Ok::<(), idiolect_torch::TorchError>(())
+//! ```
 
 mod device;
 mod error;
@@ -17,7 +44,7 @@ pub use error::{Result, TorchError, catch};
 pub use foreach::{clip_grad_norm, grad_norm, scale_grads};
 pub use generator::{generator_state, seed, set_generator_state};
 pub use guards::{Autocast, NoGrad};
-pub use layers::{embedding, linear, onednn_is_preferred, product};
+pub use layers::{embedding, gelu, linear, onednn_is_preferred, product};
 pub use loss::linear_cross_entropy;
 pub use memory::{peak_memory, reset_peak_memory, reuse_memory};
 pub use optimizer::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer, OptimizerState};

@@ -1,7 +1,9 @@
 //! The chunked head and the layers against plain operators, gradients included.
 
 use idiolect_torch::tch::{Device, Kind, Reduction, Tensor};
-use idiolect_torch::{Autocast, NoGrad, catch, embedding, linear, linear_cross_entropy, product};
+use idiolect_torch::{
+    Autocast, NoGrad, catch, embedding, gelu, linear, linear_cross_entropy, product,
+};
 use proptest::prelude::*;
 
 fn randn(shape: &[i64]) -> Tensor {
@@ -21,7 +23,8 @@ fn labels(n: i64, vocabulary: i64) -> Tensor {
 fn near(a: &Tensor, b: &Tensor, tolerance: f64, what: &str) {
     assert_eq!(a.size(), b.size(), "{what}");
     let scale = b.abs().max().double_value(&[]).max(1e-3);
-    let difference = (a.to_kind(Kind::Float) - b.to_kind(Kind::Float)).abs().max().double_value(&[]);
+    let difference =
+        (a.to_kind(Kind::Float) - b.to_kind(Kind::Float)).abs().max().double_value(&[]);
     assert!(difference <= tolerance * scale, "{what}: {difference} at scale {scale}");
 }
 
@@ -199,6 +202,25 @@ fn linear_equals_libtorch() {
             near(ours, plain, 1e-5, "gradient of bias");
         }
     }
+}
+
+#[test]
+fn gelu_equals_libtorch() {
+    let values = Tensor::cat(
+        &[randn(&[40_000]) * 3, Tensor::from_slice(&[-100f32, -9.0, 0.0, 9.0, 100.0])],
+        0,
+    );
+    for x in [values.shallow_clone(), values.slice(0, 0, 40_000, 1).reshape([200, 200]).tr()] {
+        let [ours, plain] = [true, false].map(|ours| {
+            let x = leaf(&x);
+            let y = if ours { gelu(&x).unwrap() } else { x.gelu("tanh") };
+            y.square().sum(Kind::Float).backward();
+            (y.detach(), x.grad())
+        });
+        near(&ours.0, &plain.0, 1e-6, "output");
+        near(&ours.1, &plain.1, 1e-6, "gradient");
+    }
+    assert!(gelu(&Tensor::from_slice(&[f32::NAN])).unwrap().isnan().all().int64_value(&[]) == 1);
 }
 
 #[test]

@@ -64,8 +64,9 @@ fn copies(parameters: &[Tensor]) -> Vec<Tensor> {
 fn adamw_follows_pytorch() {
     let parameters = [parameter(&[3, 4], 1.0), parameter(&[5], 2.0)];
     let mut optimizer = AdamW::new(copies(&parameters), AdamWConfig::default());
-    let gradient =
-        |step: usize, i: usize, shape: &[i64]| fill(shape, (10 * step + i) as f64) * (step + 1) as f64;
+    let gradient = |step: usize, i: usize, shape: &[i64]| {
+        fill(shape, (10 * step + i) as f64) * (step + 1) as f64
+    };
     check("adamw", &parameters, &mut optimizer, 0.01, gradient, 6);
 }
 
@@ -92,7 +93,10 @@ fn muon_makes_large_momenta_orthogonal() {
         let scale = (shape[0] as f64 / shape[1] as f64).max(1.0).sqrt();
         let (_, singular, _) = (weight.detach() / scale).svd(true, false);
         let (least, most) = (singular.min().double_value(&[]), singular.max().double_value(&[]));
-        assert!(most < 1.35 && (least > 0.3 || shape == [128, 128]), "{shape:?}: {least} to {most}");
+        assert!(
+            most < 1.35 && (least > 0.3 || shape == [128, 128]),
+            "{shape:?}: {least} to {most}"
+        );
     }
 }
 
@@ -126,7 +130,9 @@ fn clipping_scales_to_the_norm_and_no_further() {
     let before: Vec<_> = parameters[..2].iter().map(|parameter| parameter.grad().copy()).collect();
     let plain = before.iter().map(|gradient| gradient.square().sum(Kind::Double).double_value(&[]));
     let norm = plain.sum::<f64>().sqrt();
-    assert!((clip_grad_norm(&parameters, 1.0).unwrap().double_value(&[]) - norm).abs() < 1e-4 * norm);
+    assert!(
+        (clip_grad_norm(&parameters, 1.0).unwrap().double_value(&[]) - norm).abs() < 1e-4 * norm
+    );
     assert!((grad_norm(&parameters).unwrap().double_value(&[]) - 1.0).abs() < 1e-5);
     same(&parameters[0].grad(), &(&before[0] / norm), 1e-6);
     let clipped = parameters[0].grad().copy();
