@@ -65,7 +65,7 @@ pub enum Error {
         problem: String,
     },
     /// Something this model has no part for.
-    #[error("a {model} model cannot {what}")]
+    #[error("{model} cannot {what}")]
     Unsupported {
         /// The kind of model.
         model: &'static str,

@@ -66,11 +66,12 @@ impl Gpt {
             .map(|layer| Block::new(body.child(names.blocks).child(layer), config, &names, &inits))
             .collect::<Result<_>>()?;
         let norm_final = norm(body.child(names.norm), config)?;
-        let embedding_norm = match config.embedding_norm {
-            // Only where nothing is learned in it, so that it has no place among the weights.
-            true => Some(Norm::Rms { weight: None, width, epsilon: config.norm_epsilon }),
-            false => None,
-        };
+        // Nothing is learned in it (`architecture` sees to that): it has no place among the weights.
+        let embedding_norm = config.embedding_norm.then_some(Norm::Rms {
+            weight: None,
+            width,
+            epsilon: config.norm_epsilon,
+        });
         let head = match config.tie_embeddings {
             true => token.weight.shallow_clone(),
             false => {
@@ -78,23 +79,12 @@ impl Gpt {
                 root.parameter("lm_head.weight", &[vocab, width], kind, inits.head)?
             }
         };
-        let rotary = match config.positions {
-            Positions::Learned => None,
-            Positions::Rotary => {
-                let turn = match architecture {
-                    Architecture::NanoChat => Turn::Backward,
-                    _ => Turn::Forward,
-                };
-                let head_dim = config.head_dim() as i64;
-                Some(Rotary::new(context, head_dim, config.rope_theta, turn, device))
-            }
-        };
         Ok(Self {
             config: config.clone(),
             parameters: builder.parameters,
             token,
             position,
-            rotary,
+            rotary: rotary(architecture, config, device),
             embedding_norm,
             blocks,
             norm: norm_final,
@@ -168,7 +158,7 @@ impl Gpt {
         let length = ids.size()[1];
         let mut x = self.token.forward(ids)?; // [B, T, D]
         if let Some(position) = &self.position {
-            x = x + match position_ids {
+            x += match position_ids {
                 Some(position_ids) => position.forward(position_ids)?,
                 None => position.rows(start, length),
             };
@@ -239,6 +229,19 @@ impl Block {
         let changed = self.mlp.forward(&self.norm_mlp.forward(&x))?;
         Ok(x + drop(changed, self.dropout, pass.training))
     }
+}
+
+/// The tables of rotary positions, where the configuration has them.
+fn rotary(architecture: Architecture, config: &GptConfig, device: Device) -> Option<Rotary> {
+    if config.positions == Positions::Learned {
+        return None;
+    }
+    let turn = match architecture {
+        Architecture::NanoChat => Turn::Backward,
+        _ => Turn::Forward,
+    };
+    let (context, head_dim) = (config.context_length as i64, config.head_dim() as i64);
+    Some(Rotary::new(context, head_dim, config.rope_theta, turn, device))
 }
 
 fn norm(path: Path<'_>, config: &GptConfig) -> Result<Norm> {

@@ -139,10 +139,10 @@ impl Model {
     /// The pooled first position, `[B, D]`. A BERT with a pooler only.
     pub fn pooled(&self, inputs: &Inputs) -> Result<Tensor> {
         self.run(inputs, || match self {
-            Self::Gpt(_) => Err(Error::Unsupported { model: "GPT", what: "pool" }),
+            Self::Gpt(_) => Err(Error::Unsupported { model: "a GPT", what: "pool" }),
             Self::Bert(bert) => {
                 let hidden = bert.hidden_states(inputs)?;
-                let none = Error::Unsupported { model: "BERT without a pooler", what: "pool" };
+                let none = Error::Unsupported { model: "a BERT without a pooler", what: "pool" };
                 bert.pool(&hidden).unwrap_or(Err(none))
             }
         })
@@ -176,7 +176,7 @@ impl Model {
 }
 
 pub(crate) const NO_HEAD: Error =
-    Error::Unsupported { model: "BERT without a head for masked ids", what: "make logits" };
+    Error::Unsupported { model: "a BERT without a head for masked ids", what: "make logits" };
 
 /// Asks libtorch once for all the memory that the weights need, so that a model that cannot fit
 /// is refused before half of it is made.

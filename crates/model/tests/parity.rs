@@ -24,7 +24,7 @@ fn check(name: &str) {
 
     let mut logits = model.logits(&inputs).unwrap();
     if let Some(mask) = &inputs.attention_mask {
-        logits = logits * mask.unsqueeze(-1);
+        logits *= mask.unsqueeze(-1);
     }
     let error = distance(&logits, &tensor("logits"));
     assert!(error <= TOLERANCE, "{name}: logits differ by {error}");

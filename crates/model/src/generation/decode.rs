@@ -38,7 +38,7 @@ impl Model {
     fn decoder(&self, what: &'static str) -> Result<&Gpt> {
         match self {
             Self::Gpt(gpt) => Ok(gpt),
-            Self::Bert(_) => Err(Error::Unsupported { model: "BERT", what }),
+            Self::Bert(_) => Err(Error::Unsupported { model: "a BERT", what }),
         }
     }
 

@@ -23,7 +23,7 @@ impl Model {
         top_k: usize,
     ) -> Result<Vec<Vec<Prediction>>> {
         let Self::Bert(bert) = self else {
-            return Err(Error::Unsupported { model: "GPT", what: "fill in masks" });
+            return Err(Error::Unsupported { model: "a GPT", what: "fill in masks" });
         };
         if let Some(position) = positions.iter().find(|&&position| position >= ids.len()) {
             let problem = format!("has {position}, the sequence has {} ids", ids.len());

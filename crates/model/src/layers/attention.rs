@@ -168,7 +168,7 @@ impl Attention {
 /// Exactly three tensors, as the splits above give.
 fn three(parts: Vec<Tensor>) -> (Tensor, Tensor, Tensor) {
     let mut parts = parts.into_iter();
-    let mut next = || parts.next().unwrap_or_else(Tensor::new);
+    let mut next = || parts.next().unwrap_or_default();
     (next(), next(), next())
 }
 

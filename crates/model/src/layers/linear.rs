@@ -36,11 +36,7 @@ impl Linear {
             }
             Form::Columns => path.transposed("weight", &[rows, columns], init, vec![rows])?,
         };
-        let bias = if bias {
-            Some(path.parameter("bias", &[rows], ParameterKind::Vector, Init::Zeros)?)
-        } else {
-            None
-        };
+        let bias = plain_bias(path, rows, bias)?;
         Ok(Self { weight, bias })
     }
 
@@ -60,11 +56,7 @@ impl Linear {
         if form == Form::Columns {
             let mut path = path.child(name);
             let weight = path.transposed("weight", &[rows, columns], init, sections)?;
-            let bias = if bias {
-                Some(path.parameter("bias", &[rows], ParameterKind::Vector, Init::Zeros)?)
-            } else {
-                None
-            };
+            let bias = plain_bias(path, rows, bias)?;
             return Ok(Self { weight, bias });
         }
         let named = |what: &str| -> Vec<(String, i64)> {
@@ -86,4 +78,9 @@ impl Linear {
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(idiolect_torch::linear(input, &self.weight, self.bias.as_ref())?)
     }
+}
+
+fn plain_bias(mut path: Path<'_>, rows: i64, wanted: bool) -> Result<Option<Tensor>> {
+    let mut make = || path.parameter("bias", &[rows], ParameterKind::Vector, Init::Zeros);
+    wanted.then(&mut make).transpose()
 }

@@ -38,6 +38,7 @@ pub fn small_bert() -> BertConfig {
 
 /// A model whose every weight is random: the published initialisation has zeros and ones.
 pub fn random(config: ModelConfig) -> Model {
+    idiolect_torch::set_threads(1); // These are too small for more.
     let model = Model::new(&config, 5, Device::Cpu).unwrap();
     let _guard = idiolect_torch::NoGrad::new();
     for (index, parameter) in model.parameters().iter().enumerate() {
