@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::message;
 
@@ -65,7 +65,11 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        message(format!("{}: {outcome} ({})", self.name, HumanDuration(self.started.elapsed())));
+        message(format!(
+            "{}: {outcome} ({:.1} s)",
+            self.name,
+            self.started.elapsed().as_secs_f64()
+        ));
     }
 }
 

@@ -52,8 +52,8 @@ struct Sections {
 pub struct Run {
     /// Its name, for the report.
     pub name: String,
-    /// The run file as validated, TOML.
-    pub text: String,
+    /// The run file as validated.
+    table: Table,
     /// Where everything goes.
     pub folder: PathBuf,
     /// Where all randomness comes from.
@@ -130,7 +130,9 @@ impl RunFile {
         let mut model = self.expect("model", &self.sections.model)?.clone();
         let samples = self.expect("model", &self.sections.samples)?.clone();
         let trainer = self.expect("trainer", &self.sections.trainer)?.clone();
-        let own_vocab_size = self.source.has("model", "vocab_size").then(|| model.vocab_size());
+        // 0 stands for "the tokenizer's" in what presets and older runs wrote.
+        let own_vocab_size = Some(model.vocab_size())
+            .filter(|&size| size > 0 && self.source.has("model", "vocab_size"));
         model.set_vocab_size(own_vocab_size.unwrap_or(vocab_size_hint(tokenizer)));
         model.validate().map_err(|error| self.model_error(error))?;
         let (columns, most) = (samples.context_length(), model.context_length());
@@ -141,24 +143,19 @@ impl RunFile {
         // How many samples there are, only the data will tell.
         trainer.plan(1 << 32, columns).map_err(|error| self.trainer_error(error))?;
         let folder = self.folder.clone();
-        let (name, text) = (self.name(), self.to_toml()?);
-        Ok(Run { name, text, folder, seed: self.seed, own_vocab_size, model, samples, trainer })
+        let (name, table) = (self.name(), self.to_table()?);
+        Ok(Run { name, table, folder, seed: self.seed, own_vocab_size, model, samples, trainer })
     }
 
     fn name(&self) -> String {
         self.folder.file_name().map_or("run".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
-    fn to_toml(&self) -> Result<String> {
-        #[derive(Serialize)]
-        struct File<'a> {
-            run: &'a Path,
-            seed: u64,
-            #[serde(flatten)]
-            sections: &'a Sections,
-        }
-        let file = File { run: &self.folder, seed: self.seed, sections: &self.sections };
-        toml::to_string(&file).context("cannot write the run file as TOML")
+    fn to_table(&self) -> Result<Table> {
+        let mut table = Table::try_from(&self.sections)?;
+        table.insert("run".to_owned(), Value::try_from(&self.folder)?);
+        table.insert("seed".to_owned(), Value::try_from(self.seed)?);
+        Ok(table)
     }
 
     fn expect<'a, T>(&self, name: &str, section: &'a Option<T>) -> Result<&'a T> {
@@ -215,6 +212,13 @@ impl Run {
         }
         model.validate()?;
         Ok(model)
+    }
+
+    /// The run file as validated, TOML, with the model as it was built.
+    pub fn to_toml(&self, model: &ModelConfig) -> Result<String> {
+        let mut table = self.table.clone();
+        table.insert("model".to_owned(), Value::try_from(model)?);
+        toml::to_string(&table).context("cannot write the run file as TOML")
     }
 }
 

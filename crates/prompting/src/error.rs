@@ -89,4 +89,8 @@ pub enum Error {
     #[cfg(feature = "local")]
     #[error(transparent)]
     Model(#[from] idiolect_model::Error),
+    /// libtorch refused.
+    #[cfg(feature = "local")]
+    #[error("libtorch failed")]
+    Torch(#[from] idiolect_model::tch::TchError),
 }

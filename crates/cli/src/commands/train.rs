@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use idiolect_model::Model;
+use idiolect_model::{Model, ModelConfig};
 use idiolect_tokenizer::Tokenizer;
 use idiolect_trainer::{CallbackError, Callbacks, Event, Outcome, RunContext, Summary};
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
         samples.validation.as_deref(),
         &config,
         &run.folder,
-        &context(&run, &prepared, &tokenizer),
+        &context(&run, &model_config, &prepared, &tokenizer)?,
         &mut watch,
     )
     .with_context(|| format!("training in {} failed", run.folder.display()))?;
@@ -46,19 +46,24 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
 }
 
 /// What the report and the model card should say.
-fn context(run: &Run, prepared: &stages::Prepared, tokenizer: &Tokenizer) -> RunContext {
+fn context(
+    run: &Run,
+    model: &ModelConfig,
+    prepared: &stages::Prepared,
+    tokenizer: &Tokenizer,
+) -> Result<RunContext> {
     let lineage = [
         ("data", prepared.report.train.hash.clone()),
         ("tokenizer", tokenizer.hash()),
         ("idiolect", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    RunContext {
+    Ok(RunContext {
         name: run.name.clone(),
-        run_file: run.text.clone(),
+        run_file: run.to_toml(model)?,
         commit: option_env!("IDIOLECT_COMMIT").map(str::to_owned),
         lineage: lineage.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         ..RunContext::default()
-    }
+    })
 }
 
 /// Shows what training does, and stops it when a signal comes or nobody reads.

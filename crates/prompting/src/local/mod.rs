@@ -1,5 +1,6 @@
 //! The local model as a backend: a model folder in; text, scores and filled masks out.
 
+mod score;
 mod worker;
 
 use std::ops::ControlFlow;
@@ -197,9 +198,7 @@ impl Backend for LocalBackend {
     fn score_ids(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
         self.expect_causal("score text: it is a masked model")?;
         let rows = rows.to_vec();
-        self.worker.call(move |model| {
-            rows.iter().map(|row| model.score(row).map_err(Error::from)).collect()
-        })?
+        self.worker.call(move |model| score::score_rows(model, &rows))?
     }
 }
 

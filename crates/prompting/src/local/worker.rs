@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use idiolect_model::tch::{Device, Kind};
+use idiolect_model::tch::{self, Device, Kind};
 use idiolect_model::{Model, ModelConfig};
 
 use crate::{Error, Result};
@@ -32,6 +32,8 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
             .spawn(move || {
+                // The mode is the thread's own, and nothing here is ever trained.
+                let _no_gradient = tch::no_grad_guard();
                 let mut model = match Model::load(&folder, device, dtype) {
                     Ok(model) => model,
                     Err(error) => return drop(loaded.send(Err(error))),
