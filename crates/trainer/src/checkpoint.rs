@@ -180,7 +180,7 @@ pub fn prune(folder: &Path, scores: &[Score], last: usize, best: usize) -> Resul
 }
 
 /// The steps of the checkpoints in a folder, ascending, whole or not.
-pub fn steps(folder: &Path) -> Result<Vec<u64>> {
+fn steps(folder: &Path) -> Result<Vec<u64>> {
     let failed = |source| Error::Io { action: "list", path: folder.into(), source };
     let mut steps = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {

@@ -165,7 +165,7 @@ fn find_checkpoint(
 
 fn set_aside(run_dir: &Path) -> Result<Option<PathBuf>> {
     let failed = |source| Error::Io { action: "set aside files of", path: run_dir.into(), source };
-    if checkpoint::steps(&checkpoints(run_dir))?.is_empty() {
+    if fs::read_dir(checkpoints(run_dir)).map_err(failed)?.next().is_none() {
         return remove_figures(run_dir).map(|()| None).map_err(failed);
     }
     let free = |count: &u32| !run_dir.join(format!("previous-{count}")).exists();
