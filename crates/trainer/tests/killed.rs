@@ -32,12 +32,8 @@ fn command(folder: &Path) -> Command {
 
 // SIGKILL, once `is_time` holds of the checkpoints' folder.
 fn kill_when(child: &mut Child, folder: &Path, is_time: impl Fn(&[String]) -> bool) {
-    let names = || -> Vec<String> {
-        let entries = std::fs::read_dir(folder.join("checkpoints")).into_iter().flatten();
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    };
     let began = Instant::now();
-    while child.try_wait().unwrap().is_none() && !is_time(&names()) {
+    while child.try_wait().unwrap().is_none() && !is_time(&names_in(folder)) {
         assert!(began.elapsed() < Duration::from_secs(60), "the child does not get there");
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -56,12 +52,15 @@ fn killed_while_training_and_while_saving() {
         |names: &[String], step: u64| names.iter().any(|name| *name == format!("step-{step}"));
     let mut child = command(folder.path()).spawn().unwrap();
     kill_when(&mut child, folder.path(), |names| holds(names, 4));
+    let mut killed_while_saving = 0;
     for step in [6, 10, 14] {
         let mut child = command(folder.path()).spawn().unwrap();
         kill_when(&mut child, folder.path(), |names| {
             holds(names, step) && names.iter().any(is_temporary)
         });
+        killed_while_saving += names_in(folder.path()).iter().filter(|n| is_temporary(n)).count();
     }
+    assert!(killed_while_saving > 0);
     assert!(command(folder.path()).status().unwrap().success());
     assert_same(expected.path(), folder.path());
 }
@@ -72,7 +71,7 @@ fn killed_while_training_and_while_saving() {
 fn a_full_disk_leaves_the_old_checkpoint_whole() {
     let folder = tempfile::tempdir().unwrap();
     run(&gpt_config(0.1), &child_config(), folder.path(), &mut Caller::stopping_at(9)).unwrap();
-    let before = checkpoints(folder.path());
+    let before = names_in(folder.path());
     let script = format!(
         "trap '' XFSZ; ulimit -f 8; exec {:?} --exact child --nocapture",
         std::env::current_exe().unwrap()
@@ -82,17 +81,17 @@ fn a_full_disk_leaves_the_old_checkpoint_whole() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(text.contains("File too large"), "{text}");
-    assert_eq!(checkpoints(folder.path()), before);
+    assert_eq!(names_in(folder.path()), before);
     let mut caller = Caller::default();
     run(&gpt_config(0.1), &child_config(), folder.path(), &mut caller).unwrap();
     assert_eq!(caller.warnings(), Vec::<&str>::new());
 }
 
-#[cfg(unix)]
-fn checkpoints(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("checkpoints")).unwrap();
+// The names in the checkpoints' folder, none before there is one.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.join("checkpoints")).into_iter().flatten().flatten();
     let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }

@@ -92,6 +92,7 @@ pub fn config(steps: u64) -> TrainerConfig {
         log_every: 1,
         validate_every: Some(4),
         checkpoint_every: Some(4),
+        threads: Some(1),
         ..TrainerConfig::default()
     }
 }
