@@ -30,7 +30,7 @@ fn training(c: &mut Criterion) {
         b.iter(|| model.loss(&inputs, &labels).expect("a loss"));
     });
     let parameters = model.parameters().iter().map(|p| p.tensor.shallow_clone()).collect();
-    let mut optimizer = AdamW::new(parameters, AdamWConfig::default());
+    let mut optimizer = AdamW::new(parameters, AdamWConfig::default()).unwrap();
     group.bench_function("step", |b| {
         b.iter(|| {
             model.loss(&inputs, &labels).expect("a loss").backward();

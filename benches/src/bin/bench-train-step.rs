@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let model = Model::new(&ModelConfig::Gpt(config.clone()), 0, Device::Cpu)?;
     let parameters = model.parameters().iter().map(|p| p.tensor.shallow_clone()).collect();
     let constants = AdamWConfig { beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 };
-    let mut optimizer = AdamW::new(parameters, constants);
+    let mut optimizer = AdamW::new(parameters, constants)?;
     let (columns, vocab) = (config.context_length as i64, config.vocab_size as i64);
     let random = || Tensor::randint(vocab, [batch, columns], (Kind::Int64, Device::Cpu));
     let (inputs, labels) = (Inputs::new(random()), random());

@@ -35,23 +35,38 @@ struct MuonSettings {
   bool nesterov, bf16;
 };
 
-// The update of `members`, all of one shape: stacked and multiplied as one batch, or one by one.
-void muon_group(const Tensors& parameters, const Tensors& momenta, const std::vector<size_t>& members,
-                const MuonSettings& settings) {
-  const auto& first = parameters[members[0]];
-  int64_t rows = first.size(0), columns = first.size(1);
-  bool tall = rows > columns;
-  Tensors updates;
-  for (size_t member : members) {
-    const auto& gradient = parameters[member].grad();
-    const auto& momentum = momenta[member];
-    momentum.lerp_(gradient, 1 - settings.momentum);
-    auto update = settings.nesterov ? gradient.lerp(momentum, settings.momentum) : momentum;
-    updates.push_back(tall ? update.mT() : update);
+// A matrix of its own: a section of the rows of a parameter, and what the momentum moves it by.
+struct Piece {
+  at::Tensor weight, update;
+};
+
+// Moves the momenta on; the pieces of each shape, in the order of the parameters.
+std::map<std::pair<int64_t, int64_t>, std::vector<Piece>> pieces_of(const Tensors& parameters, const Tensors& momenta,
+                                                                    const int64_t* sections, const int64_t* counts,
+                                                                    const MuonSettings& settings) {
+  std::map<std::pair<int64_t, int64_t>, std::vector<Piece>> groups;
+  for (size_t i = 0; i < parameters.size(); sections += counts[i], ++i) {
+    const auto& gradient = parameters[i].grad();
+    if (!gradient.defined()) continue;
+    momenta[i].lerp_(gradient, 1 - settings.momentum);
+    auto update = settings.nesterov ? gradient.lerp(momenta[i], settings.momentum) : momenta[i];
+    int64_t start = 0, columns = gradient.size(1);
+    for (int64_t s = 0; s < counts[i]; start += sections[s], ++s)
+      groups[{sections[s], columns}].push_back(
+          {parameters[i].narrow(0, start, sections[s]), update.narrow(0, start, sections[s])});
   }
+  return groups;
+}
+
+// Steps the pieces of one shape: stacked and multiplied as one batch, or one by one.
+void muon_group(std::vector<Piece>& pieces, const MuonSettings& settings) {
+  int64_t rows = pieces[0].weight.size(0), columns = pieces[0].weight.size(1);
+  bool tall = rows > columns, on_cpu = pieces[0].weight.is_cpu();
+  Tensors updates;
+  for (const auto& piece : pieces) updates.push_back(tall ? piece.update.mT() : piece.update);
   auto kind = settings.bf16 ? at::kBFloat16 : at::kFloat;
   // One batch saves launches on a GPU; on the CPU the matrices one by one go through the faster product.
-  if (!first.is_cpu()) {
+  if (!on_cpu) {
     auto batch = at::stack(updates).to(kind);
     updates = orthogonal(batch, settings.steps, [](const auto& x, const auto& y) { return at::bmm(x, y); }).unbind(0);
   } else {
@@ -60,11 +75,10 @@ void muon_group(const Tensors& parameters, const Tensors& momenta, const std::ve
                           [](const auto& x, const auto& y) { return product(x, y); });
   }
   double scale = std::sqrt(std::max(1.0, double(rows) / double(columns)));
-  for (size_t i = 0; i < members.size(); ++i) {
-    auto& parameter = parameters[members[i]];
-    if (settings.weight_decay != 0) parameter.mul_(1 - settings.learning_rate * settings.weight_decay);
-    auto update = tall ? updates[i].mT() : updates[i];
-    parameter.add_(update, -settings.learning_rate * scale);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    auto& weight = pieces[i].weight;
+    if (settings.weight_decay != 0) weight.mul_(1 - settings.learning_rate * settings.weight_decay);
+    weight.add_(tall ? updates[i].mT() : updates[i], -settings.learning_rate * scale);
   }
 }
 
@@ -113,18 +127,15 @@ char* idiolect_adamw(const at::Tensor* const* parameters, const at::Tensor* cons
   });
 }
 
+// `counts` says of each parameter how many sections it has; `sections` the rows of each, one list after the other.
 char* idiolect_muon(const at::Tensor* const* parameters, const at::Tensor* const* momenta, int64_t count,
-                    double learning_rate, double momentum, double weight_decay, int64_t newton_schulz_steps,
+                    const int64_t* sections, const int64_t* counts, double learning_rate, double momentum, double weight_decay, int64_t newton_schulz_steps,
                     bool nesterov, bool bf16) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
-    auto weights = tensors_of(parameters, count);
-    auto buffers = tensors_of(momenta, count);
-    std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> groups;
-    for (size_t i = 0; i < weights.size(); ++i)
-      if (weights[i].grad().defined()) groups[{weights[i].size(0), weights[i].size(1)}].push_back(i);
     MuonSettings settings{learning_rate, momentum, weight_decay, newton_schulz_steps, nesterov, bf16};
-    for (const auto& group : groups) muon_group(weights, buffers, group.second, settings);
+    auto groups = pieces_of(tensors_of(parameters, count), tensors_of(momenta, count), sections, counts, settings);
+    for (auto& group : groups) muon_group(group.second, settings);
   });
 }
 

@@ -75,6 +75,8 @@ unsafe extern "C" {
         parameters: Pointers,
         momenta: Pointers,
         count: i64,
+        sections: *const i64,
+        counts: *const i64,
         learning_rate: f64,
         momentum: f64,
         weight_decay: f64,
@@ -295,17 +297,22 @@ pub(crate) fn adamw(
 pub(crate) fn muon(
     parameters: &[Tensor],
     momenta: &[Tensor],
+    sections: &[Vec<i64>],
     learning_rate: f64,
     config: &crate::MuonConfig,
 ) -> Result<()> {
     let (weights, buffers) = (pointers(parameters), pointers(momenta));
-    debug_assert_eq!(weights.len(), buffers.len());
-    // SAFETY: two lists of one length (Muon makes them so) of matrices that live through the call.
+    let counts: Vec<i64> = sections.iter().map(|rows| rows.len() as i64).collect();
+    let rows = sections.concat();
+    assert!(weights.len() == buffers.len() && weights.len() == counts.len());
+    // SAFETY: lists of one length of matrices that live through the call; `rows` holds as many numbers as `counts` sum to.
     check(unsafe {
         idiolect_muon(
             weights.as_ptr(),
             buffers.as_ptr(),
             weights.len() as i64,
+            rows.as_ptr(),
+            counts.as_ptr(),
             learning_rate,
             config.momentum,
             config.weight_decay,

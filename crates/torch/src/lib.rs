@@ -12,7 +12,7 @@
 //! use idiolect_torch::{AdamW, AdamWConfig, Optimizer, catch, linear_cross_entropy};
 //!
 //! let weight = Tensor::zeros([3, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-//! let mut optimizer = AdamW::new(vec![weight.shallow_clone()], AdamWConfig::default());
+//! let mut optimizer = AdamW::new(vec![weight.shallow_clone()], AdamWConfig::default())?;
 //! let hidden = Tensor::eye(4, (Kind::Float, Device::Cpu));
 //! let labels = Tensor::from_slice(&[0i64, 1, 2, -100]);
 //! let mut losses = Vec::new();

@@ -87,6 +87,12 @@ fn load_into(buffers: &Buffers, states: &[OptimizerState]) -> Result<()> {
     Ok(())
 }
 
-fn check_floating(parameters: &[Tensor]) {
-    debug_assert!(parameters.iter().all(|parameter| parameter.is_leaf()), "parameters are leaves");
+/// What was computed from other tensors never gets a gradient of its own, and would silently stay as it is.
+fn check_leaves(parameters: &[Tensor]) -> Result<()> {
+    match parameters.iter().position(|parameter| !parameter.is_leaf()) {
+        Some(place) => Err(TorchError::Argument(format!(
+            "parameter {place} was computed from other tensors; an optimizer steps leaves"
+        ))),
+        None => Ok(()),
+    }
 }

@@ -60,10 +60,15 @@ fn copies(parameters: &[Tensor]) -> Vec<Tensor> {
     parameters.iter().map(Tensor::shallow_clone).collect()
 }
 
+/// No parameter is cut.
+fn whole(parameters: &[Tensor]) -> Vec<Vec<i64>> {
+    parameters.iter().map(|parameter| vec![parameter.size()[0]]).collect()
+}
+
 #[test]
 fn adamw_follows_pytorch() {
     let parameters = [parameter(&[3, 4], 1.0), parameter(&[5], 2.0)];
-    let mut optimizer = AdamW::new(copies(&parameters), AdamWConfig::default());
+    let mut optimizer = AdamW::new(copies(&parameters), AdamWConfig::default()).unwrap();
     let gradient = |step: usize, i: usize, shape: &[i64]| {
         fill(shape, (10 * step + i) as f64) * (step + 1) as f64
     };
@@ -76,7 +81,7 @@ fn muon_follows_its_author() {
     let parameters: Vec<_> =
         shapes.iter().enumerate().map(|(i, shape)| parameter(shape, i as f64)).collect();
     let config = MuonConfig { weight_decay: 0.1, ..MuonConfig::default() };
-    let mut optimizer = Muon::new(copies(&parameters), config).unwrap();
+    let mut optimizer = Muon::new(copies(&parameters), whole(&parameters), config).unwrap();
     let gradient = |step: usize, i: usize, shape: &[i64]| fill(shape, (10 * step + i) as f64);
     check("muon", &parameters, &mut optimizer, 0.02, gradient, 4);
 }
@@ -87,7 +92,8 @@ fn muon_makes_large_momenta_orthogonal() {
     for (shape, bf16) in [([96, 384], false), ([384, 96], false), ([128, 128], true)] {
         let weight = Tensor::zeros(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let config = MuonConfig { bf16, ..MuonConfig::default() };
-        let mut optimizer = Muon::new(vec![weight.shallow_clone()], config).unwrap();
+        let mut optimizer =
+            Muon::new(vec![weight.shallow_clone()], vec![vec![shape[0]]], config).unwrap();
         set_gradient(&weight, &Tensor::randn(shape, (Kind::Float, Device::Cpu)));
         optimizer.step(1.0).unwrap();
         let scale = (shape[0] as f64 / shape[1] as f64).max(1.0).sqrt();
@@ -100,15 +106,57 @@ fn muon_makes_large_momenta_orthogonal() {
     }
 }
 
+/// Sections of one tensor are stepped as if each were a tensor of its own.
 #[test]
-fn muon_refuses_vectors() {
-    assert!(Muon::new(vec![parameter(&[3], 0.0)], MuonConfig::default()).is_err());
+fn muon_steps_sections_apart() {
+    let (stacked, rows) = (parameter(&[13, 4], 1.0), [4i64, 4, 5]);
+    let sections = || stacked.detach().split_with_sizes(rows, 0);
+    let parts: Vec<_> = sections().iter().map(|part| part.copy().set_requires_grad(true)).collect();
+    let config = MuonConfig { weight_decay: 0.1, ..MuonConfig::default() };
+    let one = vec![stacked.shallow_clone()];
+    let mut together = Muon::new(one, vec![rows.to_vec()], config).unwrap();
+    let mut apart = Muon::new(copies(&parts), whole(&parts), config).unwrap();
+    for step in 0..3 {
+        let gradient = fill(&[13, 4], step as f64);
+        set_gradient(&stacked, &gradient);
+        for (part, gradient) in parts.iter().zip(gradient.split_with_sizes(rows, 0)) {
+            set_gradient(part, &gradient);
+        }
+        for optimizer in [&mut together, &mut apart] {
+            optimizer.step(0.02).unwrap();
+            optimizer.zero_grad();
+        }
+    }
+    for (part, section) in parts.iter().zip(sections()) {
+        same(&part.detach(), &section, 0.0);
+    }
+}
+
+#[test]
+fn optimizers_refuse_what_is_not_a_leaf() {
+    let computed = || vec![parameter(&[2, 2], 0.0) * 2.0];
+    let error = AdamW::new(computed(), AdamWConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("parameter 0 was computed"), "{error}");
+    assert!(Muon::new(computed(), vec![vec![2]], MuonConfig::default()).is_err());
+}
+
+#[test]
+fn muon_refuses_what_is_not_matrices() {
+    let refused = |shape: &[i64], sections: Vec<Vec<i64>>| {
+        Muon::new(vec![parameter(shape, 0.0)], sections, MuonConfig::default())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(&[3], vec![vec![3]]).contains("matrices"));
+    assert!(refused(&[4, 3], vec![vec![2, 1]]).contains("[2, 1]"));
+    assert!(refused(&[4, 3], vec![vec![5, -1]]).contains("[5, -1]"));
+    assert!(refused(&[4, 3], vec![]).contains("0 lists"));
 }
 
 #[test]
 fn parameters_without_a_gradient_stay() {
     let parameters = [parameter(&[3], 1.0), parameter(&[3], 2.0)];
-    let mut optimizer = AdamW::new(copies(&parameters), AdamWConfig::default());
+    let mut optimizer = AdamW::new(copies(&parameters), AdamWConfig::default()).unwrap();
     set_gradient(&parameters[0], &fill(&[3], 5.0));
     optimizer.step(0.1).unwrap();
     same(&parameters[1].detach(), &fill(&[3], 2.0), 0.0);
@@ -145,7 +193,8 @@ fn clipping_scales_to_the_norm_and_no_further() {
 fn a_clipped_step_is_clipping_and_a_step() {
     let run = |fused: bool, factor: f64| {
         let weight = parameter(&[6, 5], 1.0);
-        let mut optimizer = AdamW::new(vec![weight.shallow_clone()], AdamWConfig::default());
+        let mut optimizer =
+            AdamW::new(vec![weight.shallow_clone()], AdamWConfig::default()).unwrap();
         for step in 0..4 {
             set_gradient(&weight, &(fill(&[6, 5], step as f64) * factor));
             if fused {
@@ -183,14 +232,18 @@ fn resumed_equals_uninterrupted(new: impl Fn(Vec<Tensor>) -> Box<dyn Optimizer>)
 
 #[test]
 fn state_resumes_to_the_bit() {
-    resumed_equals_uninterrupted(|list| Box::new(AdamW::new(list, AdamWConfig::default())));
-    resumed_equals_uninterrupted(|list| Box::new(Muon::new(list, MuonConfig::default()).unwrap()));
+    resumed_equals_uninterrupted(|list| {
+        Box::new(AdamW::new(list, AdamWConfig::default()).unwrap())
+    });
+    resumed_equals_uninterrupted(|list| {
+        Box::new(Muon::new(list, vec![vec![5, 3]], MuonConfig::default()).unwrap())
+    });
 }
 
 #[test]
 fn a_state_that_does_not_fit_is_refused_whole() {
-    let mut optimizer = AdamW::new(vec![parameter(&[2], 0.0)], AdamWConfig::default());
-    let wrong = AdamW::new(vec![parameter(&[3], 0.0)], AdamWConfig::default());
+    let mut optimizer = AdamW::new(vec![parameter(&[2], 0.0)], AdamWConfig::default()).unwrap();
+    let wrong = AdamW::new(vec![parameter(&[3], 0.0)], AdamWConfig::default()).unwrap();
     let error = optimizer.load_state(&wrong.state()).unwrap_err().to_string();
     assert!(error.contains("exp_avg of parameter 0 is Float [3], expected Float [2]"), "{error}");
     let mut missing = optimizer.state();

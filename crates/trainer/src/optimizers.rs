@@ -122,15 +122,16 @@ fn group(rule: Rule, members: &[&Parameter], config: &TrainerConfig) -> Result<G
                 newton_schulz_steps: i64::from(muon.newton_schulz_steps),
                 bf16: muon.newton_schulz_dtype == Dtype::Bf16,
             };
-            (Box::new(Muon::new(tensors, muon)?), peak)
+            let sections = members.iter().map(|parameter| parameter.sections.clone()).collect();
+            (Box::new(Muon::new(tensors, sections, muon)?), peak)
         }
-        (Rule::Muon { peak }, _) => (adamw(tensors, config, 0.0), peak),
-        (Rule::Adamw { peak, weight_decay }, _) => (adamw(tensors, config, weight_decay), peak),
+        (Rule::Muon { peak }, _) => (adamw(tensors, config, 0.0)?, peak),
+        (Rule::Adamw { peak, weight_decay }, _) => (adamw(tensors, config, weight_decay)?, peak),
     };
     Ok(Group { optimizer, names, peak })
 }
 
-fn adamw(tensors: Vec<Tensor>, config: &TrainerConfig, weight_decay: f64) -> Box<AdamW> {
+fn adamw(tensors: Vec<Tensor>, config: &TrainerConfig, weight_decay: f64) -> Result<Box<AdamW>> {
     let AdamwConfig { beta1, beta2, epsilon, .. } = config.optimizer.adamw();
-    Box::new(AdamW::new(tensors, AdamWConfig { beta1, beta2, epsilon, weight_decay }))
+    Ok(Box::new(AdamW::new(tensors, AdamWConfig { beta1, beta2, epsilon, weight_decay })?))
 }

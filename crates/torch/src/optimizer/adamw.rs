@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, OptimizerState, check_floating, load_into, state_of};
+use super::{Optimizer, OptimizerState, check_leaves, load_into, state_of};
 use crate::error::Result;
 use crate::{foreach, glue};
 use tch::{Kind, Tensor};
@@ -39,15 +39,15 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// With averages of zero and no step taken.
-    pub fn new(parameters: Vec<Tensor>, config: AdamWConfig) -> AdamW {
-        check_floating(&parameters);
+    /// With averages of zero and no step taken. Every parameter must be a leaf.
+    pub fn new(parameters: Vec<Tensor>, config: AdamWConfig) -> Result<AdamW> {
+        check_leaves(&parameters)?;
         let _no_grad = crate::NoGrad::new();
         let zeros = || parameters.iter().map(Tensor::zeros_like).collect();
         let (averages, squares) = (zeros(), zeros());
         let step = |parameter: &Tensor| Tensor::zeros([], (Kind::Float, parameter.device()));
         let steps = parameters.iter().map(step).collect();
-        AdamW { config, parameters, averages, squares, steps }
+        Ok(AdamW { config, parameters, averages, squares, steps })
     }
 
     /// [`clip_grad_norm`](crate::clip_grad_norm) and a step in one pass over the gradients; gives the norm before.

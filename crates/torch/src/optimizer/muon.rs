@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, OptimizerState, check_floating, load_into, state_of};
+use super::{Optimizer, OptimizerState, check_leaves, load_into, state_of};
 use crate::error::{Result, TorchError};
 use crate::glue;
 use tch::Tensor;
@@ -35,33 +35,58 @@ impl Default for MuonConfig {
     }
 }
 
-/// Muon over a list of matrices of one device. Tables, norms and biases belong to [`AdamW`](crate::AdamW).
+/// Muon over a list of matrices of one device; where one holds several that are independent (queries, keys and values
+/// side by side), each is made orthogonal by itself. Tables, norms and biases belong to [`AdamW`](crate::AdamW).
 #[derive(Debug)]
 pub struct Muon {
     config: MuonConfig,
     parameters: Vec<Tensor>,
     momenta: Vec<Tensor>,
+    /// The rows of each matrix in a parameter.
+    sections: Vec<Vec<i64>>,
 }
 
 impl Muon {
-    /// With momenta of zero. Every parameter must be a matrix.
-    pub fn new(parameters: Vec<Tensor>, config: MuonConfig) -> Result<Muon> {
-        check_floating(&parameters);
+    /// With momenta of zero. Every parameter must be a leaf and a matrix; `sections` gives for each the rows of the
+    /// matrices stacked in it, from the top: `vec![96, 96, 96]`, or the number of its rows alone.
+    pub fn new(
+        parameters: Vec<Tensor>,
+        sections: Vec<Vec<i64>>,
+        config: MuonConfig,
+    ) -> Result<Muon> {
+        check_leaves(&parameters)?;
         if let Some(other) = parameters.iter().find(|parameter| parameter.dim() != 2) {
             return Err(TorchError::Argument(format!(
                 "Muon is for matrices, a parameter has the shape {:?}",
                 other.size()
             )));
         }
+        check_sections(&parameters, &sections)?;
         let _no_grad = crate::NoGrad::new();
         let momenta = parameters.iter().map(Tensor::zeros_like).collect();
-        Ok(Muon { config, parameters, momenta })
+        Ok(Muon { config, parameters, momenta, sections })
     }
+}
+
+fn check_sections(parameters: &[Tensor], sections: &[Vec<i64>]) -> Result<()> {
+    if parameters.len() != sections.len() {
+        let (got, expected) = (sections.len(), parameters.len());
+        let text = format!("{got} lists of sections for {expected} parameters");
+        return Err(TorchError::Argument(text));
+    }
+    for (parameter, rows) in parameters.iter().zip(sections) {
+        if rows.iter().any(|&rows| rows < 1) || rows.iter().sum::<i64>() != parameter.size()[0] {
+            let text = format!("sections {rows:?} do not fit a shape of {:?}", parameter.size());
+            return Err(TorchError::Argument(text));
+        }
+    }
+    Ok(())
 }
 
 impl Optimizer for Muon {
     fn step(&mut self, learning_rate: f64) -> Result<()> {
-        glue::muon(&self.parameters, &self.momenta, learning_rate, &self.config)
+        let Muon { config, parameters, momenta, sections } = self;
+        glue::muon(parameters, momenta, sections, learning_rate, config)
     }
 
     fn zero_grad(&mut self) {
