@@ -92,3 +92,9 @@ pub enum Error {
     #[error("a hook failed")]
     Callback(#[source] CallbackError),
 }
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Self::Torch(error.into())
+    }
+}

@@ -111,7 +111,9 @@ impl Run<'_> {
         let (micro_rows, dtype) = (self.plan.micro_rows, self.setup.config.dtype);
         let metrics = validation::evaluate(model, samples, &self.chosen, micro_rows, dtype, step)?;
         self.journal.validation(&metrics)?;
-        self.scores.push(Score { step, loss: metrics.validation_loss });
+        // JSON has neither infinity nor NaN, and a score that cannot be read back would spoil the next checkpoint.
+        let loss = Some(metrics.validation_loss).filter(|loss| loss.is_finite());
+        self.scores.push(Score { step, loss: loss.unwrap_or(f64::MAX) });
         callbacks.on_event(Event::Validated(metrics));
         callbacks.on_validation(step, model).map_err(Error::Callback)?;
         model.train(true);

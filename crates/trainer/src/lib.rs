@@ -64,6 +64,7 @@
 mod train;
 
 mod config;
+mod plan;
 mod schedule;
 
 mod batches;
@@ -87,11 +88,12 @@ mod event;
 mod outcome;
 
 pub use config::{
-    AdamwConfig, DEFAULT_GLOBAL_BATCH_SIZE, Dtype, MuonConfig, OptimizerConfig, Plan, Spike,
-    SpikeConfig, TrainerConfig,
+    AdamwConfig, DEFAULT_GLOBAL_BATCH_SIZE, Dtype, MuonConfig, OptimizerConfig, Spike, SpikeConfig,
+    TrainerConfig,
 };
 pub use error::{CallbackError, Error, Result};
 pub use event::{Callbacks, Event, StepMetrics, ValidationMetrics};
 pub use outcome::{Outcome, RunContext, Summary};
+pub use plan::Plan;
 pub use schedule::{Schedule, ScheduleKind};
 pub use train::train;

@@ -42,12 +42,6 @@ pub fn evaluate(
     scored.metrics(step, matches!(model, Model::Gpt(_)))
 }
 
-impl From<tch::TchError> for Error {
-    fn from(error: tch::TchError) -> Self {
-        Self::Torch(error.into())
-    }
-}
-
 // The sum of nats and the labels of each micro-batch, and the bytes of text behind all labels.
 #[derive(Debug, Default)]
 struct Scored {

@@ -115,11 +115,13 @@ impl Caller {
     }
 
     pub fn warnings(&self) -> Vec<&str> {
-        let text = |event| match event {
-            &Event::Warning { ref message } => Some(message.as_str()),
-            _ => None,
-        };
-        self.events.iter().filter_map(text).collect()
+        let mut warnings = Vec::new();
+        for event in &self.events {
+            if let Event::Warning { message } = event {
+                warnings.push(message.as_str());
+            }
+        }
+        warnings
     }
 
     pub fn losses(&self) -> Vec<f64> {
