@@ -14,7 +14,8 @@ fn text() -> String {
 
 fn tokens(c: &mut Criterion) {
     let text = text();
-    let tokenizer = train(text.lines(), &TrainConfig::bpe(4096), &mut |_| {}).expect("the text trains");
+    let tokenizer =
+        train(text.lines(), &TrainConfig::bpe(4096), &mut |_| {}).expect("the text trains");
     let ids = tokenizer.encode_ordinary(&text);
     let mut group = c.benchmark_group("tokens");
     group.throughput(Throughput::Bytes(text.len() as u64));

@@ -2,6 +2,7 @@
 //!
 //! `bench-encode train TEXT TOKENIZER` makes the vocabulary; `ours` and `bare` encode the whole text on one thread, once cold and
 //! three times warm. `bare` is the library's entry that allocates least (`encode_into`), read from the same file.
+#![allow(clippy::print_stdout)] // The line is the result.
 
 use anyhow::{Context, Result, bail};
 use idiolect_tokenizer::{Tokenizer, TrainConfig, train};
@@ -55,9 +56,10 @@ fn measure(side: &str, text: &str, encode: impl Fn(&str) -> Result<Vec<u32>>) ->
         ids = encode(text)?;
         speeds.push(megabytes / start.elapsed().as_secs_f64());
     }
-    let weighted = ids.iter().zip(1u64..).fold(0u64, |sum, (&id, place)| {
-        sum.wrapping_add(u64::from(id).wrapping_mul(place))
-    });
+    let weighted = ids
+        .iter()
+        .zip(1u64..)
+        .fold(0u64, |sum, (&id, place)| sum.wrapping_add(u64::from(id).wrapping_mul(place)));
     let warm = speeds[1..].iter().copied().fold(0.0, f64::max);
     let line = serde_json::json!({
         "side": side, "cold_mb_per_s": speeds[0], "warm_mb_per_s": warm, "ids": ids.len(), "ids_sum": weighted.to_string(),

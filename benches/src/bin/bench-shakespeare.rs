@@ -2,6 +2,7 @@
 //!
 //! The clock runs from reading the text to the last optimizer step. The last tenth of the characters is held out and scored once,
 //! after the last step, in windows of 64 with stride 64. The run is `benches/shakespeare.toml`.
+#![allow(clippy::print_stdout)] // The line is the result.
 
 use anyhow::{Context, Result, ensure};
 use idiolect_dataset::{CausalConfig, CausalSamples, Samples, TokenStore};
@@ -45,8 +46,15 @@ fn main() -> Result<()> {
     model.set_vocab_size(characters);
     let mut trained = Model::new(&model, options.seed, Device::Cpu)?;
     let context = RunContext::default();
-    let outcome =
-        idiolect_trainer::train(&mut trained, &train, None, &trainer, &folder, &context, &mut clock)?;
+    let outcome = idiolect_trainer::train(
+        &mut trained,
+        &train,
+        None,
+        &trainer,
+        &folder,
+        &context,
+        &mut clock,
+    )?;
     ensure!(matches!(outcome, Outcome::Finished(_)), "the run was stopped");
     std::fs::remove_dir_all(&folder)?;
 
@@ -92,9 +100,8 @@ fn read(path: &Path) -> Result<(usize, CausalSamples, CausalSamples)> {
     let id = |c: char| alphabet.partition_point(|&other| other < c) as u32;
     let ids: Vec<u32> = text.chars().map(id).collect();
     let cut = (ids.len() as f64 * 0.9) as usize;
-    let windows = |ids: &[u32], config| {
-        CausalSamples::new(Arc::new(TokenStore::new(ids.to_vec())), config)
-    };
+    let windows =
+        |ids: &[u32], config| CausalSamples::new(Arc::new(TokenStore::new(ids.to_vec())), config);
     let train = windows(&ids[..cut], CausalConfig::new(WINDOW))?;
     Ok((alphabet.len(), train, windows(&ids[cut..], CausalConfig::new(WINDOW))?))
 }
@@ -109,7 +116,8 @@ fn score(model: &Model, held_out: &CausalSamples) -> Result<f64> {
         let tensor = |values: &[i64]| {
             Tensor::from_slice(values).reshape([batch.rows as i64, batch.columns as i64])
         };
-        total += model.loss(&Inputs::new(tensor(&batch.ids)), &tensor(&batch.labels))?.double_value(&[]);
+        total +=
+            model.loss(&Inputs::new(tensor(&batch.ids)), &tensor(&batch.labels))?.double_value(&[]);
     }
     Ok(total / (held_out.len() * WINDOW as u64) as f64)
 }

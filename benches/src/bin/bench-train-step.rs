@@ -1,6 +1,7 @@
 //! Our side of `cargo xtask bench train-step`: a shape and a dtype in, one JSON line with the time and memory of a step out.
 //!
 //! The formula is that of `benches/peers/train_step.py`: forward, cross-entropy, backward, clipping to norm 1, fused AdamW, reading the loss.
+#![allow(clippy::print_stdout)] // The line is the result.
 
 use anyhow::{Context, Result, bail};
 use idiolect_model::{GptConfig, Inputs, Model, ModelConfig};
