@@ -46,7 +46,7 @@ fn main() -> Result<()> {
         let loss = model.loss(&inputs, &labels)? / tokens;
         drop(autocast);
         loss.f_backward()?;
-        optimizer.step_clipped(1e-3, 1.0)?;
+        let _norm = optimizer.step_clipped(1e-3, 1.0)?;
         optimizer.zero_grad();
         let loss = loss.double_value(&[]);
         anyhow::ensure!(loss.is_finite(), "the loss is {loss}");
