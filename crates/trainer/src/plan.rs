@@ -4,6 +4,9 @@ use crate::config::DEFAULT_GLOBAL_BATCH_SIZE;
 use crate::schedule::{Schedule, ScheduleKind};
 use crate::{Error, OptimizerConfig, Result, Spike, TrainerConfig};
 
+/// The most ids of one step, since all of them are in memory at once, with their labels: 8 GiB.
+const MAX_IDS: usize = 1 << 29;
+
 /// What runs: the numbers a [`TrainerConfig`] comes to for a set of samples.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -25,6 +28,7 @@ impl TrainerConfig {
         }
         self.check_numbers()?;
         let rows = self.global_rows(columns)?;
+        self.check_step(rows, columns)?;
         let micro_rows = self.micro_batch_size.unwrap_or(rows).min(rows);
         let steps = self.total_steps(samples, rows)?;
         Ok(Plan { steps, rows, micro_rows, schedule: self.schedule(steps)? })
@@ -41,6 +45,21 @@ impl TrainerConfig {
             (None, Some(tokens)) => invalid(
                 "global_batch_tokens",
                 format!("{tokens} is not a multiple of the {columns} tokens of a row"),
+            ),
+        }
+    }
+
+    fn check_step(&self, rows: usize, columns: usize) -> Result<()> {
+        let key = match (self.global_batch_tokens, self.global_batch_size) {
+            (Some(_), _) => "global_batch_tokens",
+            (None, Some(_)) => "global_batch_size",
+            (None, None) => "micro_batch_size",
+        };
+        match rows.checked_mul(columns) {
+            Some(ids) if ids <= MAX_IDS => Ok(()),
+            _ => invalid(
+                key,
+                format!("makes a step of {rows} rows of {columns} ids, at most {MAX_IDS} fit"),
             ),
         }
     }

@@ -19,8 +19,11 @@ const HARMLESS: [&str; 9] = [
     "trainer.resume",
 ];
 
-/// Compares a checkpoint with the run that wants to go on from it. Another model or optimizer, or fewer steps than are done, make
-/// no sense; all else that changes numbers is told.
+// Keys that a run cannot go on without, besides the model's.
+const SENSELESS: [&str; 2] = ["trainer.optimizer.type", "data.tokenizer"];
+
+/// Compares a checkpoint with the run that wants to go on from it. Another model, optimizer or tokenizer (whose ids mean other
+/// text), or fewer steps than are done, make no sense; all else that changes numbers is told.
 pub fn compare(path: &Path, saved: &State, now: &Identity, plan: &Plan) -> Result<Vec<String>> {
     let differs = |key: &str, was: &str, now: &str| Error::Resume {
         path: path.into(),
@@ -34,7 +37,7 @@ pub fn compare(path: &Path, saved: &State, now: &Identity, plan: &Plan) -> Resul
     }
     let mut warnings = Vec::new();
     for (key, was, now) in differences(&saved.identity, now) {
-        if key.starts_with("model.") || key == "trainer.optimizer.type" {
+        if key.starts_with("model.") || SENSELESS.contains(&key.as_str()) {
             return Err(differs(&key, &was, &now));
         }
         if !HARMLESS.contains(&key.as_str()) {

@@ -39,6 +39,11 @@ fn a_wrong_value_names_its_key() {
         "global_batch_tokens",
     );
     check_refused(r#"{"steps": 5, "micro_batch_size": 0}"#, "micro_batch_size");
+    check_refused(r#"{"steps": 5, "global_batch_size": 9000000000000000000}"#, "global_batch_size");
+    check_refused(
+        r#"{"steps": 5, "global_batch_tokens": 4000000000000, "micro_batch_size": 1}"#,
+        "global_batch_tokens",
+    );
     check_refused(r#"{"steps": 5, "keep_last": 0}"#, "keep_last");
     check_refused(r#"{"steps": 5, "spike": {"window": 1}}"#, "spike.window");
     check_refused(
