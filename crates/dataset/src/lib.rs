@@ -69,6 +69,7 @@ pub use masked::{MaskVocab, MaskedConfig, MaskedSamples};
 pub use order::Order;
 pub use prepare::prepare;
 pub use progress::{OnProgress, Progress};
+pub use read::{InputFile, find_files};
 pub use report::{Reason, Report, Side};
 pub use shard::{ShardConfig, ShardSet, ShardWriter, write_shards};
 pub use tokens::{TokenStore, Tokens};

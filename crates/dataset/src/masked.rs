@@ -63,7 +63,8 @@ impl MaskedConfig {
         MaskedConfig { keep_remainder: true, fixed_mask: true, ..self }
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Refuses what cannot be carried out, naming the key.
+    pub fn validate(&self) -> Result<()> {
         let refuse = |key, what: &str| Err(Error::Config { key, what: what.to_string() });
         let unit = 0.0..=1.0;
         if self.context_length < 3 {

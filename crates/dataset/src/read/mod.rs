@@ -6,6 +6,6 @@ mod row;
 mod source;
 
 pub(crate) use blocks::{Block, BlockReader, Row, Unit};
-pub(crate) use paths::{InputFile, find_files};
+pub use paths::{InputFile, find_files};
 pub(crate) use row::{BadRow, from_bytes, from_json, from_owned_bytes};
 pub(crate) use source::Source;

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 /// A file to read and its size on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InputFile {
+pub struct InputFile {
+    /// Where it is.
     pub path: PathBuf,
+    /// Its bytes as they lie on disk.
     pub bytes: u64,
 }
 
-/// The files of every path in turn: those below a folder and those of a glob sorted by path.
+/// The files that [`crate::prepare`] reads for the paths of a [`crate::DataConfig`], of every path in turn: those below a folder
+/// and those of a glob sorted by path.
 ///
 /// A file that two paths name is read twice, as asked; its documents then count as repeated.
-pub(crate) fn find_files(paths: &[String]) -> Result<Vec<InputFile>> {
+pub fn find_files(paths: &[String]) -> Result<Vec<InputFile>> {
     let mut files = Vec::new();
     for pattern in paths {
         let before = files.len();
