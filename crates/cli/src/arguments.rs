@@ -127,7 +127,7 @@ pub struct Train {
     /// What to train.
     #[command(flatten)]
     pub run: RunArguments,
-    /// Begin anew: delete the run's checkpoints and metrics first
+    /// Begin anew: move what an earlier run left to previous-N first
     #[arg(long)]
     pub restart: bool,
 }
@@ -147,7 +147,7 @@ pub struct Evaluate {
     /// What to score; may be repeated
     #[arg(long = "task", value_name = "NAME", required_unless_present = "run_file")]
     pub tasks: Vec<Task>,
-    /// The file to score on: plain text, or documents that `data prepare` wrote (.jsonl.zst)
+    /// The file to score on: plain text, or JSONL with a field `text` (.jsonl, .gz or .zst or neither)
     #[arg(long, value_name = "FILE", required_unless_present = "run_file")]
     pub data: Option<PathBuf>,
     /// Tokens that a window predicts from at most [default: all that the model takes]

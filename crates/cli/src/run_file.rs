@@ -77,6 +77,10 @@ impl RunFile {
         let source = Source::read(&arguments.run_file, &arguments.set)?;
         source.expect_keys(KEYS)?;
         let seed = common.seed.or(source.section("seed")?).unwrap_or(0);
+        if i64::try_from(seed).is_err() {
+            let what = format!("--seed {seed}: a run file's numbers end at {}", i64::MAX);
+            return Err(usage(what));
+        }
         let folder = source.section("run")?.unwrap_or_else(|| default_folder(&source.path));
         let model = source.section("model")?;
         let sections = Sections {
@@ -93,7 +97,7 @@ impl RunFile {
     /// The section `[data]`, its paths as seen from the current folder.
     pub fn data(&self) -> Result<DataConfig> {
         let mut data = self.expect("data", &self.sections.data)?.clone();
-        data.validate().map_err(|error| self.data_error(error))?;
+        data.validate().map_err(|error| self.dataset_error("data", error))?;
         for path in &mut data.paths {
             *path = self.beside(Path::new(path)).to_string_lossy().into_owned();
         }
@@ -140,6 +144,7 @@ impl RunFile {
             let what = format!("is {columns}, must be from 1 to the model's {most}");
             return Err(self.source.refuse("samples", Some("context_length"), &what));
         }
+        samples.validate().map_err(|error| self.dataset_error("samples", error))?;
         // How many samples there are, only the data will tell.
         trainer.plan(1 << 32, columns).map_err(|error| self.trainer_error(error))?;
         let folder = self.folder.clone();
@@ -168,12 +173,12 @@ impl RunFile {
         self.source.path.parent().map_or(path.to_owned(), |folder| folder.join(path))
     }
 
-    fn data_error(&self, error: idiolect_dataset::Error) -> anyhow::Error {
+    fn dataset_error(&self, section: &str, error: idiolect_dataset::Error) -> anyhow::Error {
         match error {
             idiolect_dataset::Error::Config { key, what } => {
-                self.source.refuse("data", Some(key.trim_start_matches("data.")), &what)
+                self.source.refuse(section, Some(key.trim_start_matches("data.")), &what)
             }
-            other => self.source.refuse("data", None, &other.to_string()),
+            other => self.source.refuse(section, None, &other.to_string()),
         }
     }
 

@@ -37,6 +37,14 @@ impl SamplesConfig {
         }
     }
 
+    /// Refuses what cannot be carried out, naming the key. (Of windows only the length can be wrong.)
+    pub fn validate(&self) -> idiolect_dataset::Result<()> {
+        match self {
+            Self::Causal(_) => Ok(()),
+            Self::Masked(config) => config.validate(),
+        }
+    }
+
     /// Samples over token shards.
     pub fn over(
         &self,

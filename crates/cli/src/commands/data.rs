@@ -30,11 +30,7 @@ const FILE: &str = "report.json";
 
 /// The report that `data prepare` left in a folder.
 pub fn read_report(folder: &Path) -> Result<Report> {
-    let path = folder.join(FILE);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("no report of `data prepare`: cannot read {}", path.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{}: no report of this version", path.display()))
+    Report::read(folder).context("no report of `data prepare`")
 }
 
 fn for_people(report: &Report) -> String {

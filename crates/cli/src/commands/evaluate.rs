@@ -49,7 +49,7 @@ pub fn run(evaluate: &Evaluate, common: &Common, output: Output) -> Result<u8> {
                 };
                 let report =
                     perplexity(&backend, backend.tokenizer(), &texts, &config, &mut update)
-                        .with_context(|| format!("cannot score {}", data.display()))?;
+                        .map_err(|error| failed(error, data))?;
                 progress.finish(&format!("{} tokens, {} bytes", report.tokens, report.bytes));
                 report.figures()
             }
@@ -60,6 +60,14 @@ pub fn run(evaluate: &Evaluate, common: &Common, output: Output) -> Result<u8> {
     }
     message("intervals: 95 %, over windows as groups (ratio estimate, Student's t)");
     Ok(DONE)
+}
+
+/// A setting that makes no sense is wrong usage, all else a failure.
+fn failed(error: idiolect_evaluation::Error, data: &Path) -> anyhow::Error {
+    match error {
+        idiolect_evaluation::Error::Config { .. } => usage(error.to_string()),
+        _ => anyhow::Error::new(error).context(format!("cannot score {}", data.display())),
+    }
 }
 
 /// The run file's section with the flags on top.
@@ -84,9 +92,11 @@ fn settings(evaluate: &Evaluate, common: &Common) -> Result<EvaluateSection> {
     Ok(section)
 }
 
-/// The documents that `data prepare` wrote, or a plain text as one.
+/// The documents of a JSONL file as `data prepare` writes it, or a plain text as one.
 fn read_texts(path: &Path) -> Result<Vec<String>> {
-    if path.to_string_lossy().ends_with(".jsonl.zst") {
+    let name = path.to_string_lossy();
+    let unpacked = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
+    if unpacked.unwrap_or(&name).ends_with(".jsonl") {
         let documents = idiolect_dataset::documents(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         return documents.map(|document| Ok(document?.text)).collect();

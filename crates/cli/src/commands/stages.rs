@@ -3,13 +3,12 @@
 //! Every stage writes a key beside what it made, a hash of all it was made from; while the key is the same, it is not
 //! made again.
 
-use std::fs::Metadata;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use idiolect_dataset::{DataConfig, Report, Samples, ShardSet, Tokens};
-use idiolect_files::{AtomicFolder, FolderLock, write_atomic};
+use idiolect_dataset::{DataConfig, Report, Samples, ShardSet, Tokens, find_files};
+use idiolect_files::{AtomicFolder, FolderLock, remove_temporaries, write_atomic};
 use idiolect_tokenizer::Tokenizer;
 
 use super::data;
@@ -20,6 +19,9 @@ use crate::samples::Side;
 
 /// The file that holds a stage's key.
 const KEY: &str = "made-from.txt";
+
+/// The folder of token shards, one of each side below it.
+const SHARDS: &str = "shards";
 
 /// Clean documents on disk.
 pub struct Prepared {
@@ -49,11 +51,17 @@ pub struct TrainingSamples {
     pub validation: Option<Box<dyn Samples>>,
 }
 
-/// Keeps other processes off the run folder while a stage writes there.
-pub fn lock(folder: &Path) -> Result<FolderLock> {
+/// Keeps other processes off the run folder while a stage writes there, and removes what killed ones left half made.
+fn lock(folder: &Path) -> Result<FolderLock> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
-    FolderLock::acquire(folder).context("another process works on this run")
+    let lock = FolderLock::acquire(folder).context("cannot work in the run folder")?;
+    for folder in [folder, &folder.join(SHARDS)] {
+        if folder.is_dir() {
+            remove_temporaries(folder)?;
+        }
+    }
+    Ok(lock)
 }
 
 /// Cleans and splits the documents of `[data]`.
@@ -138,10 +146,12 @@ fn shards(
     documents: &Path,
 ) -> Result<ShardSet> {
     let name = if side == Side::Train { "train" } else { "validation" };
-    let folder = run.folder.join("shards").join(name);
+    let folder = run.folder.join(SHARDS).join(name);
     let key = hash(&[&prepared.key, &tokenizer.hash()]);
     if made_from(&folder, &key) {
-        return Ok(ShardSet::open(&folder)?);
+        return ShardSet::open(&folder).with_context(|| {
+            format!("cannot read the token shards; without {} they are made anew", folder.display())
+        });
     }
     let _lock = lock(&run.folder)?;
     let mut progress = Progress::new("tokens");
@@ -164,44 +174,20 @@ fn shards(
 
 fn data_key(config: &DataConfig) -> Result<String> {
     let mut parts = vec![serde_json::to_string(config)?];
-    for (path, metadata) in inputs(config)? {
-        parts.push(format!("{} {} {:?}", path.display(), metadata.len(), metadata.modified().ok()));
+    for file in find_files(&config.paths).context(NO_DATA)? {
+        let path = file.path.display();
+        let metadata = file.path.metadata().with_context(|| format!("cannot look at {path}"))?;
+        parts.push(format!("{path} {} {:?}", file.bytes, metadata.modified().ok()));
     }
     Ok(hash(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
 /// How large the data are, as they lie on disk.
 pub fn input_bytes(config: &DataConfig) -> Result<u64> {
-    Ok(inputs(config)?.iter().map(|(_, metadata)| metadata.len()).sum())
+    Ok(find_files(&config.paths).context(NO_DATA)?.iter().map(|file| file.bytes).sum())
 }
 
-/// Every file that the section `[data]` means.
-fn inputs(config: &DataConfig) -> Result<Vec<(PathBuf, Metadata)>> {
-    let mut found = Vec::new();
-    for path in &config.paths {
-        collect(Path::new(path), &mut found)
-            .with_context(|| format!("cannot look at the data in {path}"))?;
-    }
-    Ok(found)
-}
-
-/// A file, all files below a folder, or all that a glob matches.
-fn collect(path: &Path, found: &mut Vec<(PathBuf, Metadata)>) -> Result<()> {
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
-        let mut entries: Vec<PathBuf> = entries.collect::<std::io::Result<_>>()?;
-        entries.sort();
-        return entries.iter().try_for_each(|entry| collect(entry, found));
-    }
-    match path.metadata() {
-        Ok(metadata) => found.push((path.to_owned(), metadata)),
-        Err(_) => {
-            let matches = glob::glob(&path.to_string_lossy())?.filter_map(Result::ok);
-            matches.filter(|file| file != path).try_for_each(|file| collect(&file, found))?;
-        }
-    }
-    Ok(())
-}
+const NO_DATA: &str = "cannot find the data";
 
 fn hash(parts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();

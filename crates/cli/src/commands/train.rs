@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use idiolect_files::write_atomic;
 use idiolect_model::{Model, ModelConfig};
 use idiolect_tokenizer::Tokenizer;
 use idiolect_trainer::{CallbackError, Callbacks, Event, Outcome, RunContext, Summary};
@@ -164,7 +165,11 @@ impl Callbacks for Watch<'_> {
     }
 
     fn complete_model(&mut self, folder: &Path) -> Result<(), CallbackError> {
-        Ok(self.tokenizer.save_folder(folder)?)
+        self.tokenizer.save_folder(folder)?;
+        let Some(end) = self.tokenizer.eos_id() else { return Ok(()) };
+        // Without it Transformers does not know where a text ends.
+        let text = format!("{{\n  \"eos_token_id\": {end}\n}}\n");
+        Ok(write_atomic(&folder.join("generation_config.json"), text.as_bytes())?)
     }
 }
 

@@ -68,6 +68,8 @@ fn a_run_file_that_cannot_run_names_line_and_key() {
     check_run_file("gpt.toml", "type = \"character\"", "type = \"characters\"", &["run.toml:11: "]);
     check_run_file("gpt.toml", "n_layers = 2", "n_layers = 2\nvocab_size = 3", &["vocab_size"]);
     check_run_file("bert.toml", "whole_words", "whole_word", &["did you mean `whole_words`?"]);
+    let share = ["run.toml:23: ", "`samples.share`"];
+    check_run_file("bert.toml", "whole_words = true", "share = 1.5", &share);
 }
 
 /// Trains on a text, and expects the data stage to refuse it.
@@ -124,7 +126,7 @@ fn what_is_broken_in_a_model_folder_is_told() {
             "--stride",
             "99",
         ],
-        1,
+        2,
         "stride",
     );
     check(&place, &["fill-mask", "--model", "run", "a [MASK]"], 1, "mask");
