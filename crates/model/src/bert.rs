@@ -147,7 +147,7 @@ impl BertForMaskedLm {
             None => self.token_type.rows(0, 1),
         };
         let x = self.token.forward(&inputs.ids)? + types + positions; // [B, T, D]
-        let mut x = drop(self.norm.forward(&x), self.config.hidden_dropout, self.training);
+        let mut x = drop(self.norm.forward(&x)?, self.config.hidden_dropout, self.training);
         let mask = attention_mask(
             false,
             inputs.document_ids.as_ref(),
@@ -230,9 +230,9 @@ impl Block {
     /// `[B, T, D]` to `[B, T, D]`.
     fn forward(&self, x: Tensor, pass: &Pass) -> Result<Tensor> {
         let attended = drop(self.attention.forward(&x, pass, None)?, self.dropout, pass.training);
-        let x = self.norm_attention.forward(&(attended + x));
+        let x = self.norm_attention.forward(&(attended + x))?;
         let changed = drop(self.mlp.forward(&x)?, self.dropout, pass.training);
-        Ok(self.norm_mlp.forward(&(changed + x)))
+        self.norm_mlp.forward(&(changed + x))
     }
 }
 
@@ -248,7 +248,7 @@ impl Head {
 
     /// `[.., D]` to `[.., V]`.
     fn forward(&self, hidden: &Tensor, config: &BertConfig, table: &Tensor) -> Result<Tensor> {
-        let changed = activate(config.mlp, &self.transform.forward(hidden)?);
-        Ok(idiolect_torch::linear(&self.norm.forward(&changed), table, Some(&self.bias))?)
+        let changed = activate(config.mlp, &self.transform.forward(hidden)?)?;
+        Ok(idiolect_torch::linear(&self.norm.forward(&changed)?, table, Some(&self.bias))?)
     }
 }

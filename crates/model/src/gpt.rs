@@ -67,11 +67,9 @@ impl Gpt {
             .collect::<Result<_>>()?;
         let norm_final = norm(body.child(names.norm), config)?;
         // Nothing is learned in it (`architecture` sees to that): it has no place among the weights.
-        let embedding_norm = config.embedding_norm.then_some(Norm::Rms {
-            weight: None,
-            width,
-            epsilon: config.norm_epsilon,
-        });
+        let embedding_norm = config
+            .embedding_norm
+            .then_some(Norm::Rms { weight: None, epsilon: config.norm_epsilon });
         let head = match config.tie_embeddings {
             true => token.weight.shallow_clone(),
             false => {
@@ -164,7 +162,7 @@ impl Gpt {
             };
         }
         if let Some(norm) = &self.embedding_norm {
-            x = norm.forward(&x);
+            x = norm.forward(&x)?;
         }
         x = drop(x, self.config.embedding_dropout, self.training);
         let angles = self.rotary.as_ref().map(|rotary| match position_ids {
@@ -179,7 +177,7 @@ impl Gpt {
         if let Some(cache) = cache {
             cache.length += length;
         }
-        Ok(self.norm.forward(&x))
+        self.norm.forward(&x)
     }
 }
 
@@ -224,9 +222,9 @@ impl Block {
 
     /// `[B, T, D]` to `[B, T, D]`.
     fn forward(&self, x: Tensor, pass: &Pass, cache: Option<&mut LayerCache>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.norm_attention.forward(&x), pass, cache)?;
+        let attended = self.attention.forward(&self.norm_attention.forward(&x)?, pass, cache)?;
         let x = x + drop(attended, self.dropout, pass.training);
-        let changed = self.mlp.forward(&self.norm_mlp.forward(&x))?;
+        let changed = self.mlp.forward(&self.norm_mlp.forward(&x)?)?;
         Ok(x + drop(changed, self.dropout, pass.training))
     }
 }

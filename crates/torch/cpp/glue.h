@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <c10/core/GradMode.h>
+
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -53,6 +55,11 @@ inline Tensors gradients_of(const Tensors& parameters) {
   for (const auto& parameter : parameters)
     if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   return gradients;
+}
+
+// Gradient mode is on in a backward pass only when its own gradient is wanted, which our fused functions do not have.
+inline void only_first_order() {
+  TORCH_CHECK(!c10::GradMode::is_enabled(), "a fused function has no gradient of its gradient");
 }
 
 // products.cpp: a (m,k) times b (k,n), by the library that is faster on this processor; never records a gradient.

@@ -80,7 +80,10 @@ Head head(const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& 
     auto logits = product(part, narrow_weight.t());
     auto losses = softmax_rows(logits, labels.narrow(0, start, length), softcap, for_hidden || for_weight);
     result.loss.add_(losses.sum());
-    if (for_hidden) result.of_hidden.narrow(0, start, length).copy_(product(logits, narrow_weight));
+    if (for_hidden && length == rows && kind == hidden.scalar_type())
+      result.of_hidden = product(logits, narrow_weight);
+    else if (for_hidden)
+      result.of_hidden.narrow(0, start, length).copy_(product(logits, narrow_weight));
     if (for_weight) add_weight_gradient(result.of_weight, logits, part);
   }
   if (for_weight && !result.of_weight.defined()) result.of_weight = at::zeros_like(weight, at::kFloat);
@@ -129,7 +132,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     };
     auto of_hidden = take("of_hidden"), of_weight = take("of_weight");
     auto factor = gradients[0];
-    if (of_hidden.defined()) of_hidden.mul_(factor);
+    bool one = factor.is_cpu() && factor.item<double>() == 1.0;
+    if (of_hidden.defined() && !one) of_hidden.mul_(factor);
     if (of_weight.defined()) of_weight = deliver(weight, std::move(of_weight), factor);
     return {of_hidden, of_weight, {}, {}, {}, {}, {}};
   }

@@ -1,4 +1,5 @@
 // Steps over all parameters in one call: gradient norms, fused AdamW, Muon.
+#include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
 #include <map>
@@ -58,22 +59,32 @@ std::map<std::pair<int64_t, int64_t>, std::vector<Piece>> pieces_of(const Tensor
   return groups;
 }
 
-// Steps the pieces of one shape: stacked and multiplied as one batch, or one by one.
-void muon_group(std::vector<Piece>& pieces, const MuonSettings& settings) {
-  int64_t rows = pieces[0].weight.size(0), columns = pieces[0].weight.size(1);
-  bool tall = rows > columns, on_cpu = pieces[0].weight.is_cpu();
-  Tensors updates;
-  for (const auto& piece : pieces) updates.push_back(tall ? piece.update.mT() : piece.update);
+// The updates of one shape made orthogonal. A GPU takes them as one batch, which saves launches; on a processor each
+// thread takes some of them, and where there are few the threads share each product.
+void orthogonalise(Tensors& updates, const MuonSettings& settings) {
   auto kind = settings.bf16 ? at::kBFloat16 : at::kFloat;
-  // One batch saves launches on a GPU; on the CPU the matrices one by one go through the faster product.
-  if (!on_cpu) {
+  if (!updates[0].is_cpu()) {
     auto batch = at::stack(updates).to(kind);
     updates = orthogonal(batch, settings.steps, [](const auto& x, const auto& y) { return at::bmm(x, y); }).unbind(0);
-  } else {
-    for (auto& update : updates)
-      update = orthogonal(update.to(kind).contiguous(), settings.steps,
-                          [](const auto& x, const auto& y) { return product(x, y); });
+    return;
   }
+  auto some = [&](int64_t begin, int64_t end) {
+    c10::NoGradGuard no_grad;  // the mode is a thread's own
+    for (int64_t i = begin; i < end; ++i)
+      updates[i] = orthogonal(updates[i].to(kind).contiguous(), settings.steps,
+                              [](const auto& x, const auto& y) { return product(x, y); });
+  };
+  int64_t count = updates.size();
+  count < 2 * at::get_num_threads() ? some(0, count) : at::parallel_for(0, count, 1, some);
+}
+
+// Steps the pieces of one shape.
+void muon_group(std::vector<Piece>& pieces, const MuonSettings& settings) {
+  int64_t rows = pieces[0].weight.size(0), columns = pieces[0].weight.size(1);
+  bool tall = rows > columns;
+  Tensors updates;
+  for (const auto& piece : pieces) updates.push_back(tall ? piece.update.mT() : piece.update);
+  orthogonalise(updates, settings);
   double scale = std::sqrt(std::max(1.0, double(rows) / double(columns)));
   for (size_t i = 0; i < pieces.size(); ++i) {
     auto& weight = pieces[i].weight;

@@ -8,11 +8,7 @@
 #include <cmath>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
+#include "processors.h"
 
 namespace idiolect {
 namespace {
@@ -20,7 +16,7 @@ namespace {
 constexpr int kLanes = 16;
 
 // e^x, 0 < e^x < infinity whatever x is (the ends are held), within 2 units in the last place: range reduction and the polynomial of Cephes' expf.
-inline __attribute__((always_inline)) float exponential(float x) {
+INLINE float exponential(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 87.0f ? 87.0f : x;
   float n = x * 1.44269504f + 12582912.0f;  // rounds to the nearest integer, in the low bits
@@ -90,21 +86,28 @@ FOR_EACH_PROCESSOR void narrow(const float* x, uint16_t* y, int64_t n) {
   }
 }
 
+// x = softcap * tanh(x / softcap); the tanh is kept for the gradient.
+FOR_EACH_PROCESSOR void cap(float* x, float* tanhs, int64_t n, float softcap) {
+  float factor = 2.0f / softcap;
+  for (int64_t i = 0; i < n; ++i) {
+    tanhs[i] = 1.0f - 2.0f / (1.0f + exponential(x[i] * factor));
+    x[i] = tanhs[i] * softcap;
+  }
+}
+
+FOR_EACH_PROCESSOR void cap_gradient(float* g, const float* tanhs, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) g[i] *= 1.0f - tanhs[i] * tanhs[i];
+}
+
 // One row of f32: the loss, and with_gradient the gradient in its place. `tanhs` holds V floats when softcap > 0.
 double loss_row(float* x, int64_t n, int64_t label, float softcap, bool with_gradient, float* tanhs) {
-  if (softcap > 0) {
-    for (int64_t i = 0; i < n; ++i) {
-      tanhs[i] = std::tanh(x[i] / softcap);
-      x[i] = tanhs[i] * softcap;
-    }
-  }
+  if (softcap > 0) cap(x, tanhs, n, softcap);
   float top = largest(x, n), of_label = x[label];
   double sum = exponentials(x, x, n, top);
   if (with_gradient) {
     scale(x, n, static_cast<float>(1.0 / sum));
     x[label] -= 1.0f;
-    if (softcap > 0)
-      for (int64_t i = 0; i < n; ++i) x[i] *= 1.0f - tanhs[i] * tanhs[i];
+    if (softcap > 0) cap_gradient(x, tanhs, n);
   }
   return std::log(sum) + static_cast<double>(top) - static_cast<double>(of_label);
 }
@@ -129,6 +132,17 @@ FOR_EACH_PROCESSOR void gelu_gradient_row(const float* x, const float* g, float*
     float slope = 2.0f * kBeta * (1.0f + 3.0f * kKappa * v * v);
     y[i] = g[i] * (sigmoid + v * sigmoid * (1.0f - sigmoid) * slope);
   }
+}
+
+FOR_EACH_PROCESSOR void squared_relu_row(const float* x, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    float v = x[i] < 0.0f ? 0.0f : x[i];  // so that NaN stays NaN
+    y[i] = v * v;
+  }
+}
+
+FOR_EACH_PROCESSOR void squared_relu_gradient_row(const float* x, const float* g, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = x[i] < 0.0f ? 0.0f : 2.0f * x[i] * g[i];
 }
 
 void loss_rows(at::Tensor& logits, const at::Tensor& labels, double softcap, bool with_gradient, double* losses) {

@@ -12,4 +12,9 @@ void loss_rows(at::Tensor& logits, const at::Tensor& labels, double softcap, boo
 void gelu_row(const float* x, float* y, int64_t n);
 void gelu_gradient_row(const float* x, const float* g, float* y, int64_t n);
 
+
+// The same for relu(x)^2.
+void squared_relu_row(const float* x, float* y, int64_t n);
+void squared_relu_gradient_row(const float* x, const float* g, float* y, int64_t n);
+
 }  // namespace idiolect

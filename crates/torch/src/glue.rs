@@ -41,6 +41,21 @@ unsafe extern "C" {
         bias: *const C_tensor,
         output: *mut *mut C_tensor,
     ) -> Text;
+    fn idiolect_squared_relu(input: *const C_tensor, output: *mut *mut C_tensor) -> Text;
+    fn idiolect_rms_norm(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        epsilon: f64,
+        output: *mut *mut C_tensor,
+    ) -> Text;
+    fn idiolect_split_heads(
+        input: *const C_tensor,
+        extras: Pointers,
+        n_queries: i64,
+        n_keys: i64,
+        epsilon: f64,
+        outputs: *mut *mut C_tensor,
+    ) -> Text;
     fn idiolect_gelu(input: *const C_tensor, output: *mut *mut C_tensor) -> Text;
     fn idiolect_embedding(
         weight: *const C_tensor,
@@ -220,6 +235,33 @@ pub(crate) fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> 
 pub(crate) fn gelu(input: &Tensor) -> Result<Tensor> {
     // SAFETY: it lives through the call; see `take`.
     take(|output| unsafe { idiolect_gelu(input.as_ptr(), output) })
+}
+
+pub(crate) fn squared_relu(input: &Tensor) -> Result<Tensor> {
+    // SAFETY: it lives through the call; see `take`.
+    take(|output| unsafe { idiolect_squared_relu(input.as_ptr(), output) })
+}
+
+pub(crate) fn rms_norm(input: &Tensor, weight: Option<&Tensor>, epsilon: f64) -> Result<Tensor> {
+    // SAFETY: both live through the call; the shapes are checked inside; see `take`.
+    take(|output| unsafe { idiolect_rms_norm(input.as_ptr(), optional(weight), epsilon, output) })
+}
+
+pub(crate) fn split_heads(
+    input: &Tensor,
+    extras: [Option<&Tensor>; 4],
+    (n_queries, n_keys): (i64, i64),
+    epsilon: f64,
+) -> Result<[Tensor; 3]> {
+    let extras = extras.map(optional);
+    let mut parts = [ptr::null_mut(); 3];
+    // SAFETY: all live through the call, which reads four pointers and writes three; the shapes are checked inside.
+    check(unsafe {
+        let (extras, parts) = (extras.as_ptr(), parts.as_mut_ptr());
+        idiolect_split_heads(input.as_ptr(), extras, n_queries, n_keys, epsilon, parts)
+    })?;
+    // SAFETY: without an error each of them is a `new at::Tensor`, which is ours alone.
+    Ok(parts.map(|part| unsafe { Tensor::from_ptr(part) }))
 }
 
 pub(crate) fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {

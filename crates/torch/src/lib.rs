@@ -44,7 +44,10 @@ pub use error::{Result, TorchError, catch};
 pub use foreach::{clip_grad_norm, grad_norm, scale_grads};
 pub use generator::{generator_state, seed, set_generator_state};
 pub use guards::{Autocast, NoGrad};
-pub use layers::{embedding, gelu, linear, onednn_is_preferred, product};
+pub use layers::{
+    HeadSteps, embedding, gelu, linear, onednn_is_preferred, product, rms_norm, split_heads,
+    squared_relu,
+};
 pub use loss::linear_cross_entropy;
 pub use memory::{peak_memory, reset_peak_memory, reuse_memory};
 pub use optimizer::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer, OptimizerState};

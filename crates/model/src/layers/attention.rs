@@ -5,6 +5,7 @@ use crate::init::Init;
 use crate::layers::rotary::Angles;
 use crate::layers::{Form, Linear, Mask};
 use crate::parameter::{ParameterKind, Path};
+use idiolect_torch::HeadSteps;
 use tch::Tensor;
 
 /// `[B, T, D]` to `[B, T, D]`.
@@ -105,8 +106,8 @@ impl Attention {
         pass: &Pass,
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
-        let (q, k, v) = self.heads(&self.qkv.forward(input)?, pass); // [B, T, H or K, d]
-        let (q, k, v) = (q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2));
+        let heads = self.heads(&self.qkv.forward(input)?, pass)?; // [B, T, H or K, d]
+        let [q, k, v] = heads.map(|part| part.transpose(1, 2));
         let (k, v) = match cache {
             Some(cache) => cache.extend(&k, &v, pass.start),
             None => (k, v),
@@ -133,43 +134,29 @@ impl Attention {
     }
 
     /// `[B, T, (H + 2K) d]` to queries, keys and values, `[B, T, H or K, d]` each, normalised and
-    /// rotated. Queries and keys go through both steps as one tensor.
-    fn heads(&self, qkv: &Tensor, pass: &Pass) -> (Tensor, Tensor, Tensor) {
+    /// rotated.
+    fn heads(&self, qkv: &Tensor, pass: &Pass) -> Result<[Tensor; 3]> {
         let AttentionConfig { n_heads, n_kv_heads, head_dim, .. } = self.config;
-        let size = qkv.size();
-        let qkv = qkv.view([size[0], size[1], n_heads + 2 * n_kv_heads, head_dim]);
-        if matches!(self.qk_norm, QkNorm::None) && pass.angles.is_none() {
-            return three(qkv.split_with_sizes([n_heads, n_kv_heads, n_kv_heads], 2));
+        let (norm_epsilon, weights) = match &self.qk_norm {
+            QkNorm::None => (None, None),
+            QkNorm::Plain { epsilon } => (Some(*epsilon), None),
+            QkNorm::Weighted { query, key, epsilon } => (Some(*epsilon), Some([query, key])),
+        };
+        let angles = pass.angles.as_ref().map(Angles::tables);
+        if norm_epsilon.is_none() && angles.is_none() {
+            let size = qkv.size();
+            let qkv = qkv.view([size[0], size[1], n_heads + 2 * n_kv_heads, head_dim]);
+            return Ok(three(qkv.split_with_sizes([n_heads, n_kv_heads, n_kv_heads], 2)));
         }
-        let mut parts = qkv.split_with_sizes([n_heads + n_kv_heads, n_kv_heads], 2);
-        let mut qk = self.normalise(&parts[0]);
-        if let Some(angles) = &pass.angles {
-            qk = angles.to_kind(qk.kind()).rotate(&qk);
-        }
-        parts.splice(0..1, qk.split_with_sizes([n_heads, n_kv_heads], 2));
-        three(parts)
-    }
-
-    /// Queries and keys `[B, T, H + K, d]`, each head for itself.
-    fn normalise(&self, qk: &Tensor) -> Tensor {
-        let AttentionConfig { n_heads, n_kv_heads, head_dim, .. } = self.config;
-        match &self.qk_norm {
-            QkNorm::None => qk.shallow_clone(),
-            QkNorm::Plain { epsilon } => qk.rms_norm([head_dim], None::<&Tensor>, *epsilon),
-            QkNorm::Weighted { query, key, epsilon } => {
-                let of = |weight: &Tensor, heads| weight.expand([heads, head_dim], false);
-                let weight = Tensor::cat(&[of(query, n_heads), of(key, n_kv_heads)], 0);
-                qk.rms_norm([head_dim], None::<&Tensor>, *epsilon) * weight.to_kind(qk.kind())
-            }
-        }
+        let steps = HeadSteps { norm_epsilon, weights, angles };
+        Ok(idiolect_torch::split_heads(qkv, (n_heads, n_kv_heads), steps)?)
     }
 }
 
-/// Exactly three tensors, as the splits above give.
-fn three(parts: Vec<Tensor>) -> (Tensor, Tensor, Tensor) {
+/// Exactly three tensors, as the split above gives.
+fn three(parts: Vec<Tensor>) -> [Tensor; 3] {
     let mut parts = parts.into_iter();
-    let mut next = || parts.next().unwrap_or_default();
-    (next(), next(), next())
+    [(); 3].map(|()| parts.next().unwrap_or_default())
 }
 
 impl LayerCache {

@@ -46,22 +46,22 @@ impl Mlp {
     /// `[.., D]` to `[.., D]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let inner = self.up.forward(input)?;
-        self.down.forward(&activate(self.shape, &inner))
+        self.down.forward(&activate(self.shape, &inner)?)
     }
 }
 
 /// `[.., F]` to `[.., F]`, or `[.., 2F]` to `[.., F]` where the shape is gated.
-pub(crate) fn activate(shape: Shape, inner: &Tensor) -> Tensor {
+pub(crate) fn activate(shape: Shape, inner: &Tensor) -> Result<Tensor> {
     let gated = |act: fn(&Tensor) -> Tensor| {
         let halves = inner.chunk(2, -1);
         act(&halves[0]) * &halves[1]
     };
-    match shape {
+    Ok(match shape {
         Shape::Gelu => inner.gelu("none"),
-        Shape::GeluTanh => inner.gelu("tanh"),
-        Shape::SquaredRelu => inner.relu().square(),
+        Shape::GeluTanh => idiolect_torch::gelu(inner)?,
+        Shape::SquaredRelu => idiolect_torch::squared_relu(inner)?,
         Shape::GatedSilu => gated(Tensor::silu),
         Shape::GatedGelu => gated(|gate| gate.gelu("none")),
         Shape::GatedGeluTanh => gated(|gate| gate.gelu("tanh")),
-    }
+    })
 }

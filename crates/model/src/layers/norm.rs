@@ -12,7 +12,7 @@ pub(crate) enum Norm {
     /// Mean 0, variance 1, then weight and bias (Ba, Kiros, Hinton 2016).
     Layer { weight: Tensor, bias: Tensor, epsilon: f64 },
     /// Mean square 1, then a weight if there is one (Zhang, Sennrich 2019).
-    Rms { weight: Option<Tensor>, width: i64, epsilon: f64 },
+    Rms { weight: Option<Tensor>, epsilon: f64 },
 }
 
 impl Norm {
@@ -24,22 +24,20 @@ impl Norm {
                 bias: vector("bias", Init::Zeros)?,
                 epsilon,
             },
-            Form::RmsNorm => {
-                Self::Rms { weight: Some(vector("weight", Init::Ones)?), width, epsilon }
-            }
-            Form::RmsNormPlain => Self::Rms { weight: None, width, epsilon },
+            Form::RmsNorm => Self::Rms { weight: Some(vector("weight", Init::Ones)?), epsilon },
+            Form::RmsNormPlain => Self::Rms { weight: None, epsilon },
         })
     }
 
     /// `[.., D]` to `[.., D]`.
-    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
-        match self {
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(match self {
             Self::Layer { weight, bias, epsilon } => {
                 input.layer_norm(weight.size(), Some(weight), Some(bias), *epsilon, false)
             }
-            Self::Rms { weight, width, epsilon } => {
-                input.rms_norm([*width], weight.as_ref(), *epsilon)
+            Self::Rms { weight, epsilon } => {
+                idiolect_torch::rms_norm(input, weight.as_ref(), *epsilon)?
             }
-        }
+        })
     }
 }

@@ -9,7 +9,7 @@ pub(crate) struct Rotary {
     cos: Tensor,
     /// `[context, d]`, the first half negated: a rotation is `x * cos + roll(x) * sin`.
     sin: Tensor,
-    half: i64,
+    width: i64,
 }
 
 /// The rows of the tables for one forward pass, `[T, 1, d]` or `[B, T, 1, d]`.
@@ -17,7 +17,6 @@ pub(crate) struct Rotary {
 pub(crate) struct Angles {
     cos: Tensor,
     sin: Tensor,
-    half: i64,
 }
 
 /// Which way a head turns: NanoChat turns against all others.
@@ -42,14 +41,14 @@ impl Rotary {
         Self {
             cos: Tensor::cat(&[&cos, &cos], -1).to_device(device),
             sin: Tensor::cat(&sines, -1).to_device(device),
-            half: width / 2,
+            width,
         }
     }
 
     /// The angles of `length` positions from `start` on.
     pub(crate) fn range(&self, start: i64, length: i64) -> Angles {
         let rows = |table: &Tensor| table.narrow(0, start, length).unsqueeze(1);
-        Angles { cos: rows(&self.cos), sin: rows(&self.sin), half: self.half }
+        Angles { cos: rows(&self.cos), sin: rows(&self.sin) }
     }
 
     /// The angles of these positions, `[B, T]`.
@@ -57,21 +56,15 @@ impl Rotary {
         let rows = |table: &Tensor| {
             let flat = table.index_select(0, &position_ids.flatten(0, -1));
             let size = position_ids.size();
-            flat.view([size[0], size[1], 1, 2 * self.half])
+            flat.view([size[0], size[1], 1, self.width])
         };
-        Angles { cos: rows(&self.cos), sin: rows(&self.sin), half: self.half }
+        Angles { cos: rows(&self.cos), sin: rows(&self.sin) }
     }
 }
 
 impl Angles {
-    /// In the number type of the heads.
-    pub(crate) fn to_kind(&self, kind: Kind) -> Self {
-        Self { cos: self.cos.to_kind(kind), sin: self.sin.to_kind(kind), half: self.half }
-    }
-
-    /// Rotates heads `[B, T, H, d]`.
-    pub(crate) fn rotate(&self, heads: &Tensor) -> Tensor {
-        let turned = heads.roll([self.half], [-1]);
-        (heads * &self.cos).addcmul(&turned, &self.sin)
+    /// Cosines and signed sines.
+    pub(crate) fn tables(&self) -> [&Tensor; 2] {
+        [&self.cos, &self.sin]
     }
 }
