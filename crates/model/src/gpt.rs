@@ -73,7 +73,7 @@ impl Gpt {
         let head = match config.tie_embeddings {
             true => token.weight.shallow_clone(),
             false => {
-                let kind = ParameterKind::Embedding;
+                let kind = ParameterKind::Head;
                 root.parameter("lm_head.weight", &[vocab, width], kind, inits.head)?
             }
         };

@@ -10,8 +10,10 @@ use tch::{Device, Kind, Tensor};
 pub enum ParameterKind {
     /// A hidden 2-d weight: decayed, and Muon's to step.
     Matrix,
-    /// A table of ids, positions or segments, or the output head.
+    /// A table of ids, positions or segments; the output head too where it is the table of ids.
     Embedding,
+    /// The output head, where it is a matrix of its own.
+    Head,
     /// A norm's weight or a bias: not decayed.
     Vector,
 }

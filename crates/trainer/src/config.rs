@@ -21,8 +21,10 @@ pub struct TrainerConfig {
     pub learning_rate: f64,
     /// The rate the schedule ends at; Muon's rate falls by the same share.
     pub min_learning_rate: f64,
-    /// Peak rate of the embeddings and the output head, if it differs from `learning_rate`.
+    /// Peak rate of the embeddings and the output head; `learning_rate` if not given.
     pub embedding_learning_rate: Option<f64>,
+    /// Peak rate of the output head where it is a matrix of its own; that of the embeddings if not given.
+    pub head_learning_rate: Option<f64>,
     /// Steps over which the rate climbs to its peak.
     pub warmup_steps: u64,
     /// How the rate falls after the warmup.
@@ -75,6 +77,7 @@ impl Default for TrainerConfig {
             learning_rate: 1e-3,
             min_learning_rate: 0.0,
             embedding_learning_rate: None,
+            head_learning_rate: None,
             warmup_steps: 0,
             schedule: ScheduleKind::Cosine,
             decay_steps: None,

@@ -98,13 +98,15 @@ impl Optimizers {
 fn rule(kind: ParameterKind, config: &TrainerConfig) -> Rule {
     let weight_decay = config.optimizer.adamw().weight_decay;
     let peak = config.learning_rate;
+    let of_tables = config.embedding_learning_rate.unwrap_or(peak);
     match (kind, &config.optimizer) {
         (ParameterKind::Matrix, OptimizerConfig::Muon(muon)) => {
             Rule::Muon { peak: muon.learning_rate }
         }
         (ParameterKind::Matrix, _) => Rule::Adamw { peak, weight_decay },
-        (ParameterKind::Embedding, _) => {
-            Rule::Adamw { peak: config.embedding_learning_rate.unwrap_or(peak), weight_decay }
+        (ParameterKind::Embedding, _) => Rule::Adamw { peak: of_tables, weight_decay },
+        (ParameterKind::Head, _) => {
+            Rule::Adamw { peak: config.head_learning_rate.unwrap_or(of_tables), weight_decay }
         }
         (ParameterKind::Vector, _) => Rule::Adamw { peak, weight_decay: 0.0 },
     }

@@ -120,6 +120,8 @@ impl TrainerConfig {
         )?;
         let embedding = self.embedding_learning_rate.unwrap_or(1.0);
         require(positive(embedding), "embedding_learning_rate", "must be positive")?;
+        let head = self.head_learning_rate.unwrap_or(1.0);
+        require(positive(head), "head_learning_rate", "must be positive")?;
         require(not_negative(self.clip_norm), "clip_norm", "must be 0 or positive")?;
         require(self.epochs.is_none_or(positive), "epochs", "must be positive")?;
         require(share(adamw.beta1), "optimizer.beta1", "must lie in [0, 1)")?;
