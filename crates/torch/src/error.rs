@@ -48,7 +48,8 @@ impl From<tch::TchError> for TorchError {
 
 /// libtorch appends a C++ backtrace to what it says; the first lines are for people.
 fn first_paragraph(text: &str) -> String {
-    let end = text.find("\nException raised from").unwrap_or(text.len());
+    let marks = ["\nException raised from", "\nframe #0"];
+    let end = marks.iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
     text[..end].trim().to_owned()
 }
 
@@ -118,6 +119,7 @@ mod tests {
     fn what_cannot_be_allocated_is_out_of_memory() {
         let error = catch(|| Tensor::empty([1 << 46], (Kind::Float, Device::Cpu))).unwrap_err();
         assert!(error.is_out_of_memory(), "{error}");
+        assert!(!error.to_string().contains("frame #"), "{error}");
     }
 
     #[test]

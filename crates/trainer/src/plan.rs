@@ -29,7 +29,11 @@ impl TrainerConfig {
         self.check_numbers()?;
         let rows = self.global_rows(columns)?;
         self.check_step(rows, columns)?;
-        let micro_rows = self.micro_batch_size.unwrap_or(rows).min(rows);
+        let micro_rows = self.micro_batch_size.unwrap_or(rows);
+        if micro_rows > rows {
+            let problem = format!("{micro_rows} rows are more than the {rows} of a step");
+            return invalid("micro_batch_size", problem);
+        }
         let steps = self.total_steps(samples, rows)?;
         Ok(Plan { steps, rows, micro_rows, schedule: self.schedule(steps)? })
     }

@@ -39,6 +39,10 @@ fn a_wrong_value_names_its_key() {
         "global_batch_tokens",
     );
     check_refused(r#"{"steps": 5, "micro_batch_size": 0}"#, "micro_batch_size");
+    check_refused(
+        r#"{"steps": 5, "global_batch_size": 4, "micro_batch_size": 9}"#,
+        "micro_batch_size",
+    );
     check_refused(r#"{"steps": 5, "global_batch_size": 9000000000000000000}"#, "global_batch_size");
     check_refused(
         r#"{"steps": 5, "global_batch_tokens": 4000000000000, "micro_batch_size": 1}"#,
@@ -73,7 +77,7 @@ fn what_runs() {
     };
     check(r#"{"steps": 5}"#, 5, 32, 32);
     check(r#"{"steps": 5, "micro_batch_size": 6}"#, 5, 6, 6);
-    check(r#"{"epochs": 1.5, "global_batch_size": 4, "micro_batch_size": 9}"#, 38, 4, 4);
+    check(r#"{"epochs": 1.5, "global_batch_size": 4, "micro_batch_size": 4}"#, 38, 4, 4);
     check(r#"{"steps": 1, "global_batch_tokens": 64, "micro_batch_size": 3}"#, 1, 8, 3);
 }
 

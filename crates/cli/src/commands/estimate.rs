@@ -71,7 +71,7 @@ pub fn run(estimate: &Estimate, common: &Common, output: Output) -> Result<u8> {
     let samples = expected_samples(&file, &run, &mut assumptions)?;
     let plan = run.trainer.plan(samples, columns)?;
 
-    let tokens_per_step = plan.rows as u64 * columns as u64;
+    let tokens_per_step = (plan.rows as u64).saturating_mul(columns as u64);
     // Backward costs twice the forward pass (Kaplan et al. 2020, section 2.1).
     let flops_per_step = 3.0 * model.flops_per_token(columns) * tokens_per_step as f64;
     let flops = flops_per_step * plan.steps as f64;
@@ -89,7 +89,7 @@ pub fn run(estimate: &Estimate, common: &Common, output: Output) -> Result<u8> {
         memory,
         steps: plan.steps,
         tokens_per_step,
-        tokens: tokens_per_step * plan.steps,
+        tokens: tokens_per_step.saturating_mul(plan.steps),
         flops_per_step,
         flops,
         machine_flops,
@@ -127,7 +127,8 @@ fn expected_samples(file: &RunFile, run: &Run, assumptions: &mut Vec<String>) ->
     Ok((tokens / run.samples.context_length() as u64).max(1))
 }
 
-fn kind(dtype: Dtype) -> Kind {
+/// libtorch's name of a run's number format.
+pub fn kind(dtype: Dtype) -> Kind {
     match dtype {
         Dtype::F32 => Kind::Float,
         Dtype::Bf16 => Kind::BFloat16,

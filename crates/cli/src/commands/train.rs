@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use idiolect_files::write_atomic;
 use idiolect_model::{Model, ModelConfig};
 use idiolect_tokenizer::Tokenizer;
+use idiolect_torch::tch::Device;
 use idiolect_trainer::{CallbackError, Callbacks, Event, Outcome, RunContext, Summary};
 use serde::Serialize;
 
 use super::{DONE, stages};
 use crate::arguments::{Common, Train};
 use crate::machine;
-use crate::output::{Output, message};
+use crate::output::{Output, message, usage};
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
 use crate::stop::Stop;
@@ -26,6 +27,7 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
     let (tokenizer, _) = stages::tokenizer(&file, &prepared)?;
     let samples = stages::samples(&run, &prepared, &tokenizer)?;
     let model_config = run.model_for(&tokenizer)?;
+    check_memory(&model_config, device)?;
     let mut model =
         Model::new(&model_config, run.seed, device).context("cannot build the model")?;
     let mut config = run.trainer.clone();
@@ -39,11 +41,36 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
         samples.validation.as_deref(),
         &config,
         &run.folder,
-        &context(&run, &model_config, &prepared, &tokenizer)?,
+        &RunContext {
+            peak_flops: Some(machine::matrix_product_speed(
+                device,
+                super::estimate::kind(run.trainer.dtype),
+            )?),
+            ..context(&run, &model_config, &prepared, &tokenizer)?
+        },
         &mut watch,
     )
     .with_context(|| format!("training in {} failed", run.folder.display()))?;
     watch.end(&outcome, &run, train)
+}
+
+/// Refuses a model whose weights and what training keeps beside them no memory of this machine holds: the system would
+/// grant it, and end the process later.
+fn check_memory(model: &ModelConfig, device: Device) -> Result<()> {
+    /// A weight, its gradient and the fewest numbers an optimizer keeps of it (Muon's momentum), f32.
+    const BYTES_A_PARAMETER: u64 = 12;
+    let needed = model.parameter_count().saturating_mul(BYTES_A_PARAMETER);
+    let available = machine::memory("MemAvailable");
+    if device == Device::Cpu && available.is_some_and(|available| needed > available) {
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        return Err(usage(format!(
+            "[model] has {} parameters: training needs at least {:.1} GB, {:.1} GB are free; make `model.hidden_size` or `model.n_layers` smaller",
+            model.parameter_count(),
+            gigabytes(needed),
+            gigabytes(available.unwrap_or(0)),
+        )));
+    }
+    Ok(())
 }
 
 /// What the report and the model card should say.
