@@ -92,6 +92,12 @@ fn check_version(include: &Path) {
         let line = text.lines().find(|line| line.starts_with("__version__"))?.to_owned();
         Some(line.split('\'').nth(1)?.to_owned())
     };
+    for name in ["version.py", "build-version"] {
+        let path = root.join(name);
+        if path.exists() {
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
     let found = fs::read_to_string(root.join("version.py"))
         .ok()
         .and_then(version_of)

@@ -179,7 +179,7 @@ pub struct Generate {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_new_tokens: usize,
     /// Sample: 1 is the model's own distribution, lower is bolder [default: 0, or 1 with another sampling option]
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// Sample among this many likeliest tokens
     #[arg(long, value_name = "K")]

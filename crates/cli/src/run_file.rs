@@ -119,7 +119,10 @@ impl RunFile {
     /// The section `[evaluate]`, with the run's own model and validation documents for what it leaves out.
     pub fn evaluate(&self) -> EvaluateSection {
         let mut section = self.sections.evaluate.clone().unwrap_or_default();
-        section.model.get_or_insert_with(|| self.folder.clone());
+        section.model = Some(match section.model {
+            Some(model) => self.beside(&model),
+            None => self.folder.clone(),
+        });
         section.data = Some(match section.data {
             Some(data) => self.beside(&data),
             None => self.folder.join("data/validation.jsonl.zst"),
@@ -249,7 +252,12 @@ fn samples(
     seed: u64,
     common: &Common,
 ) -> Result<Option<SamplesConfig>> {
-    let Some(model) = model else { return Ok(None) };
+    let Some(model) = model else {
+        return match source.section::<Table>("samples")? {
+            None => Ok(None),
+            Some(_) => Err(source.refuse("samples", None, "means nothing without [model]")),
+        };
+    };
     let length = i64::try_from(model.context_length()).unwrap_or(i64::MAX);
     let defaults = Table::from_iter([("context_length".to_owned(), Value::Integer(length))]);
     let mut samples = match model {

@@ -86,7 +86,10 @@ impl DataConfig {
         {
             return refuse("data.min_characters", "is larger than max_characters");
         }
-        if !(self.validation.share > 0.0 && self.validation.share < 1.0) {
+        if self.validation.split == Split::None && self.validation.share.is_some() {
+            return refuse("data.validation.share", "means nothing with split = \"none\"");
+        }
+        if !(self.validation.share() > 0.0 && self.validation.share() < 1.0) {
             return refuse("data.validation.share", "must lie between 0 and 1, both excluded");
         }
         Ok(())
@@ -129,20 +132,21 @@ pub enum OnBadRow {
 }
 
 /// Which documents are held out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitConfig {
     /// How they are chosen.
     #[serde(default)]
     pub split: Split,
-    /// What share of them.
-    #[serde(default = "default_share")]
-    pub share: f64,
+    /// What share of them; a tenth without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
 }
 
-impl Default for SplitConfig {
-    fn default() -> SplitConfig {
-        SplitConfig { split: Split::default(), share: default_share() }
+impl SplitConfig {
+    /// What share of the documents is held out.
+    pub fn share(&self) -> f64 {
+        self.share.unwrap_or(0.1)
     }
 }
 
@@ -165,10 +169,6 @@ fn default_field() -> String {
 
 fn default_max_document_bytes() -> u64 {
     256 << 20
-}
-
-fn default_share() -> f64 {
-    0.1
 }
 
 fn default_true() -> bool {

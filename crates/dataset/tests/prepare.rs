@@ -20,7 +20,7 @@ fn no_split() -> SplitConfig {
 }
 
 fn split(split: Split, share: f64) -> SplitConfig {
-    SplitConfig { split, share }
+    SplitConfig { split, share: Some(share) }
 }
 
 fn lines() -> DataConfig {

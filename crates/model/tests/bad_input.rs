@@ -49,7 +49,7 @@ fn prompts_and_settings_that_do_not_fit() {
     check(go(&gpt, &[1; 17], &default), "sequence of 17 ids, model takes 16");
     check(go(&gpt, &[1], &GenerationConfig { top_k: Some(0), ..default.clone() }), "`top_k`");
     check(go(&bert, &[1], &default), "a BERT cannot generate");
-    check(bert.score(&[1, 2]), "a BERT cannot score");
+    check(bert.score(&[vec![1, 2]]), "a BERT cannot score");
     check(gpt.fill_mask(&[1], &[0], 1), "a GPT cannot fill in masks");
     check(bert.fill_mask(&[1], &[1], 1), "`positions` has 1");
     check(bert.pooled(&inputs(&[1])), "without a pooler");

@@ -16,8 +16,6 @@ pub struct RunContext {
     pub commit: Option<String>,
     /// Facts that belong to the numbers, such as hashes of data and tokenizer, by name. A resume under others warns.
     pub lineage: BTreeMap<String, String>,
-    /// The data's licence, for the model card.
-    pub data_license: Option<String>,
     /// The machine's measured peak of matrix products, FLOP/s, for the share that was used.
     pub peak_flops: Option<f64>,
 }

@@ -114,9 +114,7 @@ fn scores(summary: &Summary) -> Vec<(String, String)> {
 
 fn data(run: &Run) -> Vec<(String, String)> {
     let facts = run.identity.data.iter();
-    let mut rows: Vec<_> = facts.map(|(name, value)| row(name, value.as_str())).collect();
-    rows.extend(run.setup.context.data_license.as_ref().map(|text| row("licence", text.as_str())));
-    rows
+    facts.map(|(name, value)| row(name, value.as_str())).collect()
 }
 
 fn training(run: &Run, model: &Model, summary: &Summary) -> Vec<(String, String)> {

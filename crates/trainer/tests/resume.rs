@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use idiolect_model::ModelConfig;
-use idiolect_trainer::{Dtype, Error, Event, Outcome, Spike, TrainerConfig};
+use idiolect_trainer::{Dtype, Error, Event, Outcome, RunContext, Spike, TrainerConfig};
 use std::path::Path;
 
 fn finished(model: &ModelConfig, config: &TrainerConfig) -> tempfile::TempDir {
@@ -152,6 +152,20 @@ fn another_configuration_is_told_or_refused() {
         _ => unreachable!(),
     };
     check_changed(wider, Err("model.hidden_size"));
+}
+
+#[test]
+fn another_tokenizer_is_refused() {
+    let with = |tokenizer: &str| RunContext {
+        lineage: [("tokenizer".to_owned(), tokenizer.to_owned())].into(),
+        ..RunContext::default()
+    };
+    let (model, folder) = (gpt_config(0.0), tempfile::tempdir().unwrap());
+    let mut caller = Caller::stopping_at(4);
+    run_in(with("one"), &model, &config(4), folder.path(), &mut caller).unwrap();
+    let error = run_in(with("other"), &model, &config(4), folder.path(), &mut ()).err().unwrap();
+    assert!(error.to_string().contains("data.tokenizer"), "{error}");
+    run_in(with("one"), &model, &config(4), folder.path(), &mut ()).unwrap();
 }
 
 #[test]

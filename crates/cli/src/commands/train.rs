@@ -80,8 +80,17 @@ fn context(
     prepared: &stages::Prepared,
     tokenizer: &Tokenizer,
 ) -> Result<RunContext> {
+    let report = &prepared.report;
+    let documents = format!(
+        "{} for training, {} for validation, {} of {} dropped",
+        report.train.documents,
+        report.validation.documents,
+        report.dropped_documents(),
+        report.documents
+    );
     let lineage = [
-        ("data", prepared.report.train.hash.clone()),
+        ("documents", documents),
+        ("data", report.train.hash.clone()),
         ("tokenizer", tokenizer.hash()),
         ("idiolect", env!("CARGO_PKG_VERSION").to_owned()),
     ];

@@ -67,6 +67,9 @@ fn a_run_file_that_cannot_run_names_line_and_key() {
     check_run_file("gpt.toml", "steps = 8", "warmup_steps = 8", &["trainer", "steps"]);
     check_run_file("gpt.toml", "type = \"character\"", "type = \"characters\"", &["run.toml:11: "]);
     check_run_file("gpt.toml", "n_layers = 2", "n_layers = 2\nvocab_size = 3", &["vocab_size"]);
+    check_run_file("gpt.toml", "\"tail\"", "\"none\"", &["validation.share"]);
+    let none = ["run.toml:13: ", "[samples]", "[model]"];
+    check_run_file("gpt.toml", "[model]", "[samples]", &none);
     check_run_file("bert.toml", "whole_words", "whole_word", &["did you mean `whole_words`?"]);
     let share = ["run.toml:23: ", "`samples.share`"];
     check_run_file("bert.toml", "whole_words = true", "share = 1.5", &share);

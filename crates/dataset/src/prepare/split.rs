@@ -46,7 +46,7 @@ impl Splitter {
 
     pub(crate) fn write(&mut self, kept: &Kept, line: &[u8]) -> Result<()> {
         let side = match &mut self.validation {
-            Some(validation) if kept.place < self.config.share => validation,
+            Some(validation) if kept.place < self.config.share() => validation,
             _ => &mut self.train,
         };
         side.write(line, kept.bytes, kept.characters)
@@ -82,7 +82,7 @@ impl Splitter {
         let mut train = SideWriter::create(&self.folder, &self.out, TRAIN_FILE)?;
         let mut validation = SideWriter::create(&self.folder, &self.out, VALIDATION_FILE)?;
         let spool = self.folder.join(SPOOL_FILE);
-        let held_out = (self.config.share * total as f64).round() as u64;
+        let held_out = (self.config.share() * total as f64).round() as u64;
         let first_held_out = total - held_out.clamp(1, total.saturating_sub(1).max(1)).min(total);
         let mut line = Vec::new();
         let mut put = |side: &mut SideWriter, text: &str| {
@@ -93,7 +93,7 @@ impl Splitter {
         for (index, document) in (0..).zip(documents(&spool)?) {
             let text = document?.text;
             if total == 1 {
-                let (head, tail) = cut_characters(&text, self.config.share);
+                let (head, tail) = cut_characters(&text, self.config.share());
                 let parts = [(&mut train, head), (&mut validation, tail)];
                 parts
                     .into_iter()

@@ -1,4 +1,4 @@
-//! Continues a prompt id by id, and scores ids that are given.
+//! Continues a prompt id by id.
 
 use super::sample::{self, choose, log_sum_exp};
 use super::{
@@ -8,9 +8,6 @@ use crate::gpt::{Cache, Gpt};
 use crate::{Error, Inputs, Model, Result};
 use idiolect_torch::NoGrad;
 use tch::{Kind, Tensor};
-
-/// Rows of logits that scoring holds at once.
-const SCORED_AT_ONCE: i64 = 256;
 
 impl Model {
     /// Continues `prompt`. A GPT only. Ends with [`FinishReason::Length`] when the model's context
@@ -28,14 +25,7 @@ impl Model {
         idiolect_torch::catch(|| generate(gpt, self.row(prompt)?, config, mask, on_token))?
     }
 
-    /// The natural log-probabilities of `ids[1..]`, each given all before it. A GPT only.
-    pub fn score(&self, ids: &[u32]) -> Result<Vec<f32>> {
-        let gpt = self.decoder("score")?;
-        let _guard = NoGrad::new();
-        idiolect_torch::catch(|| score(gpt, &Inputs::new(self.row(ids)?)))?
-    }
-
-    fn decoder(&self, what: &'static str) -> Result<&Gpt> {
+    pub(super) fn decoder(&self, what: &'static str) -> Result<&Gpt> {
         match self {
             Self::Gpt(gpt) => Ok(gpt),
             Self::Bert(_) => Err(Error::Unsupported { model: "a BERT", what }),
@@ -104,21 +94,4 @@ fn next_logits(gpt: &Gpt, ids: &Tensor, cache: &mut Cache) -> Result<Vec<f32>> {
     let logits = gpt.head(&hidden.select(1, -1))?.squeeze_dim(0); // [V]
     let logits = Vec::<f32>::try_from(logits.to_kind(Kind::Float));
     Ok(logits.map_err(idiolect_torch::TorchError::from)?)
-}
-
-fn score(gpt: &Gpt, inputs: &Inputs) -> Result<Vec<f32>> {
-    let length = inputs.ids.size()[1];
-    let hidden = gpt.hidden_states(inputs)?.squeeze_dim(0); // [T, D]
-    let mut scores = Vec::with_capacity(length as usize);
-    let mut start = 0;
-    while start < length - 1 {
-        let rows = SCORED_AT_ONCE.min(length - 1 - start);
-        let logits = gpt.head(&hidden.narrow(0, start, rows))?.to_kind(Kind::Float);
-        let next = inputs.ids.select(0, 0).narrow(0, start + 1, rows).unsqueeze(1);
-        let chosen = logits.log_softmax(-1, Kind::Float).gather(1, &next, false).squeeze_dim(1);
-        let chosen = Vec::<f32>::try_from(chosen).map_err(idiolect_torch::TorchError::from)?;
-        scores.extend(chosen);
-        start += rows;
-    }
-    Ok(scores)
 }

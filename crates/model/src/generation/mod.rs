@@ -3,6 +3,7 @@
 mod decode;
 mod fill_mask;
 mod sample;
+mod score;
 
 pub use fill_mask::Prediction;
 

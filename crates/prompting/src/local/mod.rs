@@ -1,6 +1,5 @@
 //! The local model as a backend: a model folder in; text, scores and filled masks out.
 
-mod score;
 mod worker;
 
 use std::ops::ControlFlow;
@@ -89,7 +88,9 @@ impl LocalBackend {
     /// The `count` likeliest tokens at each mask of `text`, one list a mask, the likeliest first.
     pub fn fill_mask(&self, text: &str, count: usize) -> Result<Vec<Vec<Prediction>>> {
         let Some(mask) = self.tokenizer.mask_id().filter(|_| self.is_masked_model()) else {
-            return Err(Error::Unsupported { what: "fill in masks: it is no masked model" });
+            return Err(Error::Unsupported {
+                what: "fill in masks: its model is not a masked one",
+            });
         };
         let ids = self.tokenizer.encode(text);
         let positions: Vec<usize> = (0..ids.len()).filter(|&at| ids[at] == mask).collect();
@@ -156,7 +157,7 @@ impl Backend for LocalBackend {
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer> {
         request.validate()?;
-        self.expect_causal("generate text: it is a masked model")?;
+        self.expect_causal("generate text: its model is a masked one")?;
         let started = Instant::now();
         let ids = self.prompt_ids(&request.prompt)?;
         let mut answer = Answer { prompt_tokens: ids.len(), ..Answer::default() };
@@ -173,14 +174,15 @@ impl Backend for LocalBackend {
         // lm-evaluation-harness), or that token would be one the model never saw there.
         let context = prompt.trim_end();
         let start = self.prompt_ids(context)?.len();
+        // An empty prompt may be the token that begins a text, which the whole text lacks.
+        let shared = self.tokenizer.encode(context).len();
         let blank = &prompt[context.len()..];
         let rows: Vec<Vec<u32>> = continuations
             .iter()
             .map(|continuation| {
                 let mut ids = self.prompt_ids(context)?;
                 let whole = self.tokenizer.encode(&format!("{context}{blank}{continuation}"));
-                // An empty prompt is the token that begins a text, which `whole` lacks.
-                ids.extend(whole.into_iter().skip(if context.is_empty() { 0 } else { start }));
+                ids.extend(whole.into_iter().skip(shared));
                 Ok(ids)
             })
             .collect::<Result<_>>()?;
@@ -196,9 +198,9 @@ impl Backend for LocalBackend {
     }
 
     fn score_ids(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
-        self.expect_causal("score text: it is a masked model")?;
+        self.expect_causal("score text: its model is a masked one")?;
         let rows = rows.to_vec();
-        self.worker.call(move |model| score::score_rows(model, &rows))?
+        Ok(self.worker.call(move |model| model.score(&rows))??)
     }
 }
 

@@ -159,9 +159,20 @@ pub fn run(
     folder: &Path,
     caller: &mut dyn Callbacks,
 ) -> Result<(Model, Outcome), Error> {
+    run_in(RunContext::default(), model_config, config, folder, caller)
+}
+
+/// The same with what the caller says of the run.
+pub fn run_in(
+    context: RunContext,
+    model_config: &ModelConfig,
+    config: &TrainerConfig,
+    folder: &Path,
+    caller: &mut dyn Callbacks,
+) -> Result<(Model, Outcome), Error> {
     let _turn = turn();
     let mut model = model(model_config);
-    let context = RunContext { run_file: "seed = 1\n".into(), ..RunContext::default() };
+    let context = RunContext { run_file: "seed = 1\n".into(), ..context };
     let (samples, held_out) = (Rule::new(13), Rule::new(5));
     let outcome = train(&mut model, &samples, Some(&held_out), config, folder, &context, caller)?;
     Ok((model, outcome))
