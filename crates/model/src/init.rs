@@ -28,6 +28,11 @@ impl Counter {
         Self { key: mix(mix(seed).wrapping_add(name)) }
     }
 
+    /// The stream `index` of many under this one.
+    pub(crate) fn at(self, index: u64) -> Self {
+        Self { key: mix(self.key ^ mix(index)) }
+    }
+
     /// 64 random bits.
     pub(crate) fn bits(self, index: u64) -> u64 {
         mix(self.key.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))

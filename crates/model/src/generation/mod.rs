@@ -2,12 +2,14 @@
 
 mod decode;
 mod fill_mask;
+mod penalties;
 mod sample;
 mod score;
 
 pub use fill_mask::Prediction;
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// How to choose the next id. The default is greedy.
@@ -22,7 +24,21 @@ pub struct GenerationConfig {
     pub top_k: Option<usize>,
     /// Draw from the smallest set of likeliest ids that holds this share of the probability.
     pub top_p: Option<f64>,
-    /// The draw at a position depends on this and the position alone.
+    /// Draw from the ids that have at least this share of the likeliest one's probability.
+    pub min_p: Option<f64>,
+    /// Draw from the most typical ids that hold this share of the probability (Meister et al. 2023).
+    pub typical_p: Option<f64>,
+    /// Above 1, ids of prompt and answer become less likely (Keskar et al. 2019); 1 is off.
+    pub repetition_penalty: f64,
+    /// Taken from a logit for each time its id was generated.
+    pub frequency_penalty: f64,
+    /// Taken from a logit once its id was generated.
+    pub presence_penalty: f64,
+    /// No n-gram of this length comes twice, prompt included.
+    pub no_repeat_ngram: Option<usize>,
+    /// Added to the logits of ids.
+    pub logit_bias: BTreeMap<u32, f64>,
+    /// A draw depends on this, the sequence's number and the position alone.
     pub seed: u64,
     /// Generation ends with any of these; the id itself is part of the answer.
     pub stop_ids: Vec<u32>,
@@ -35,6 +51,13 @@ impl Default for GenerationConfig {
             temperature: 0.0,
             top_k: None,
             top_p: None,
+            min_p: None,
+            typical_p: None,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            no_repeat_ngram: None,
+            logit_bias: BTreeMap::new(),
             seed: 0,
             stop_ids: Vec::new(),
         }

@@ -272,6 +272,7 @@ fn generation_config(request: &Request, stop_ids: &[u32]) -> GenerationConfig {
         top_p: request.top_p,
         seed: request.seed,
         stop_ids: stop_ids.to_vec(),
+        ..GenerationConfig::default()
     }
 }
 
