@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::sampling::Sampling;
+
 /// From raw text to a working language model, and from a language model to answers.
 #[derive(Debug, Parser)]
 #[command(name = "idiolect", version, max_term_width = 100, after_help = AFTER)]
@@ -178,15 +180,9 @@ pub struct Generate {
     /// The most tokens to add
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_new_tokens: usize,
-    /// Sample: 1 is the model's own distribution, lower is bolder [default: 0, or 1 with another sampling option]
-    #[arg(long, value_name = "T", allow_negative_numbers = true)]
-    pub temperature: Option<f64>,
-    /// Sample among this many likeliest tokens
-    #[arg(long, value_name = "K")]
-    pub top_k: Option<usize>,
-    /// Sample among the fewest tokens whose probabilities sum to this
-    #[arg(long, value_name = "P")]
-    pub top_p: Option<f64>,
+    /// How to choose the next token.
+    #[command(flatten)]
+    pub sampling: Sampling,
     /// End the text before this; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,

@@ -7,6 +7,7 @@ mod output;
 mod progress;
 mod run_file;
 mod samples;
+mod sampling;
 mod section;
 mod stop;
 

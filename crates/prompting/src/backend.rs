@@ -1,5 +1,6 @@
 //! The seam to a language model: a request in, an answer or a score out, streamed by callback.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -91,6 +92,20 @@ pub struct Request {
     pub top_k: Option<usize>,
     /// Sample among the fewest tokens whose probabilities sum to at least this.
     pub top_p: Option<f64>,
+    /// Sample among the tokens with at least this share of the likeliest one's probability.
+    pub min_p: Option<f64>,
+    /// Sample among the most typical tokens whose probabilities sum to at least this (Meister et al. 2023).
+    pub typical_p: Option<f64>,
+    /// Above 1, tokens of prompt and answer become less likely (Keskar et al. 2019); 1 is off.
+    pub repetition_penalty: f64,
+    /// Taken from a token's logit for each time it was generated.
+    pub frequency_penalty: f64,
+    /// Taken from a token's logit once it was generated.
+    pub presence_penalty: f64,
+    /// No sequence of this many tokens comes twice, prompt included.
+    pub no_repeat_ngram: Option<usize>,
+    /// Added to the logits of ids.
+    pub logit_bias: BTreeMap<u32, f64>,
     /// Of the sampling: the same seed gives the same text.
     pub seed: u64,
     /// Texts that end the answer and are not part of it.
@@ -105,6 +120,13 @@ impl Default for Request {
             temperature: 0.0,
             top_k: None,
             top_p: None,
+            min_p: None,
+            typical_p: None,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            no_repeat_ngram: None,
+            logit_bias: BTreeMap::new(),
             seed: 0,
             stop: Vec::new(),
         }
@@ -126,8 +148,26 @@ impl Request {
         if self.top_k == Some(0) {
             return refuse("top_k", "must be at least 1");
         }
-        if self.top_p.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
-            return refuse("top_p", "must be above 0 and at most 1");
+        let shares = [("top_p", self.top_p), ("min_p", self.min_p), ("typical_p", self.typical_p)];
+        for (field, share) in shares {
+            if share.is_some_and(|share| !(share > 0.0 && share <= 1.0)) {
+                return refuse(field, "must be above 0 and at most 1");
+            }
+        }
+        if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
+            return refuse("repetition_penalty", "must be a number above 0");
+        }
+        if !self.frequency_penalty.is_finite() {
+            return refuse("frequency_penalty", "must be a number");
+        }
+        if !self.presence_penalty.is_finite() {
+            return refuse("presence_penalty", "must be a number");
+        }
+        if self.no_repeat_ngram == Some(0) {
+            return refuse("no_repeat_ngram", "must be at least 1");
+        }
+        if self.logit_bias.values().any(|bias| bias.is_nan()) {
+            return refuse("logit_bias", "must hold numbers");
         }
         if self.stop.iter().any(String::is_empty) {
             return refuse("stop", "must not hold an empty text");
@@ -208,6 +248,13 @@ mod tests {
         check(|r| r.top_k = Some(0), "top_k");
         check(|r| r.top_p = Some(0.0), "top_p");
         check(|r| r.top_p = Some(f64::NAN), "top_p");
+        check(|r| r.min_p = Some(2.0), "min_p");
+        check(|r| r.typical_p = Some(0.0), "typical_p");
+        check(|r| r.repetition_penalty = 0.0, "repetition_penalty");
+        check(|r| r.frequency_penalty = f64::INFINITY, "frequency_penalty");
+        check(|r| r.presence_penalty = f64::NAN, "presence_penalty");
+        check(|r| r.no_repeat_ngram = Some(0), "no_repeat_ngram");
+        check(|r| r.logit_bias = [(1, f64::NAN)].into(), "logit_bias");
         check(|r| r.stop = vec![String::new()], "stop");
         assert!(Request::new("x").validate().is_ok());
     }

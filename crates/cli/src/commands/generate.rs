@@ -34,13 +34,9 @@ pub fn run(generate: &Generate, common: &Common, output: Output, stop: &Stop) ->
 
 /// Greedy, unless an option that only makes sense with sampling is given.
 fn request(generate: &Generate, common: &Common) -> Request {
-    let samples = generate.top_k.is_some() || generate.top_p.is_some();
     let mut request = Request::new("");
+    generate.sampling.apply(&mut request, common);
     request.max_new_tokens = generate.max_new_tokens;
-    request.temperature = generate.temperature.unwrap_or(if samples { 1.0 } else { 0.0 });
-    request.top_k = generate.top_k;
-    request.top_p = generate.top_p;
-    request.seed = common.seed.unwrap_or(0);
     request.stop = generate.stop.clone();
     request
 }

@@ -272,7 +272,13 @@ fn generation_config(request: &Request, stop_ids: &[u32]) -> GenerationConfig {
         top_p: request.top_p,
         seed: request.seed,
         stop_ids: stop_ids.to_vec(),
-        ..GenerationConfig::default()
+        min_p: request.min_p,
+        typical_p: request.typical_p,
+        repetition_penalty: request.repetition_penalty,
+        frequency_penalty: request.frequency_penalty,
+        presence_penalty: request.presence_penalty,
+        no_repeat_ngram: request.no_repeat_ngram,
+        logit_bias: request.logit_bias.clone(),
     }
 }
 
