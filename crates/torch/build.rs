@@ -61,9 +61,16 @@ fn link_inside_target(lib: &Path) -> PathBuf {
     link
 }
 
+/// Training's sums are the same on every compiler: no fused multiply-adds but where they are written. Inference promises
+/// no bits, and takes them.
 fn compile(include: &Path) {
+    build(include, "cpp", "off", "idiolect_torch");
+    build(include, "cpp/inference", "fast", "idiolect_inference");
+}
+
+fn build(include: &Path, folder: &str, contract: &str, library: &str) {
     let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
-    let mut files: Vec<PathBuf> = fs::read_dir("cpp")
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         .unwrap_or_default();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "cpp"));
@@ -77,12 +84,12 @@ fn compile(include: &Path) {
         .debug(false)
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
         .includes([include.to_path_buf(), include.join("torch/csrc/api/include")])
-        .flag_if_supported("-ffp-contract=off")
-        .flag("-ffp-contract=off")
+        .flag(format!("-ffp-contract={contract}"))
         .flag("-fno-math-errno")
+        .flag_if_supported("-Wno-psabi")
         .flag_if_supported("-fopenmp")
         .files(files)
-        .compile("idiolect_torch");
+        .compile(library);
 }
 
 /// A wheel has no `build-version` file, so `torch-sys` checks nothing: `version.py` or `build-version` is read here.

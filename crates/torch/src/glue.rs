@@ -101,7 +101,7 @@ unsafe extern "C" {
     ) -> Text;
 }
 
-fn check(text: Text) -> Result<()> {
+pub(crate) fn check(text: Text) -> Result<()> {
     if text.is_null() {
         return Ok(());
     }
@@ -115,7 +115,7 @@ fn check(text: Text) -> Result<()> {
 }
 
 /// Takes the tensor that a glue function gave through its last argument.
-fn take(call: impl FnOnce(*mut *mut C_tensor) -> Text) -> Result<Tensor> {
+pub(crate) fn take(call: impl FnOnce(*mut *mut C_tensor) -> Text) -> Result<Tensor> {
     let mut output = ptr::null_mut();
     check(call(&mut output))?;
     // SAFETY: without an error the glue has set `output` to a `new at::Tensor`, which is ours alone.
@@ -126,7 +126,7 @@ fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_t
     tensors.into_iter().map(Tensor::as_ptr).collect()
 }
 
-fn optional(tensor: Option<&Tensor>) -> *const C_tensor {
+pub(crate) fn optional(tensor: Option<&Tensor>) -> *const C_tensor {
     tensor.map_or(ptr::null(), Tensor::as_ptr)
 }
 

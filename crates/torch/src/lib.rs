@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ids -> embedding -> linear, gelu, ... -> linear_cross_entropy -> backward -> AdamW / Muon
+//! ids -> PackedMatrix::rows -> Decoder::forward -> PackedMatrix::linear -> largest        (inference on the CPU)
 //!            \_________ Autocast, NoGrad, catch, seed, set_threads, reuse_memory ________/
 //! ```
 //!
@@ -33,6 +34,7 @@ mod foreach;
 mod generator;
 mod glue;
 mod guards;
+mod inference;
 mod layers;
 mod loss;
 mod memory;
@@ -44,6 +46,10 @@ pub use error::{Result, TorchError, catch};
 pub use foreach::{clip_grad_norm, grad_norm, scale_grads};
 pub use generator::{generator_state, seed, set_generator_state};
 pub use guards::{Autocast, NoGrad};
+pub use inference::{
+    BlockFormat, CallCache, Decoder, DecoderLayer, DecoderSizes, Gate, Matrix, PackedMatrix,
+    largest, packable, products_use, use_products,
+};
 pub use layers::{
     HeadSteps, embedding, gelu, linear, onednn_is_preferred, product, rms_norm, split_heads,
     squared_relu,
