@@ -1,15 +1,15 @@
-//! A decoder: ids `[B, T]` to hidden states `[B, T, D]` to logits `[B, T, V]`.
+//! A decoder: ids `[B, T]` to hidden states `[B, T, D]` to logits `[B, T, V]` or to scores of classes.
 //!
-//! The GPT-2 layout (Radford et al. 2019) and the modern one (rotary positions, RMSNorm, gated or
-//! squared-ReLU MLP, QK norm, grouped heads), which Transformers knows as Llama, Qwen3 and NanoChat.
+//! The configuration says how its blocks are wired and what they are made of; the family says what its
+//! parts are called and how they start. GPT-2 (Radford et al. 2019) is one, Llama another.
 
-use crate::config::{Architecture, GptConfig, Norm as NormForm, Positions};
-use crate::init::Init;
+use crate::config::{GptConfig, Positions};
+use crate::families::DecoderFamily;
 use crate::layers::{
-    Attention, AttentionConfig, AttentionNames, Embedding, Form, LayerCache, Mask, Mlp, MlpNames,
-    Norm, Pass, QkNorm, Rotary, Turn, attention_mask,
+    AttentionConfig, Block, BlockConfig, Embedding, LayerCache, Linear, Norm, Pass, Rotary,
+    RotaryConfig, Sight, View, Wiring, drop,
 };
-use crate::parameter::{Builder, Fill, Parameter, ParameterKind, Path};
+use crate::parameter::{Builder, Fill, Parameter, ParameterKind};
 use crate::{Inputs, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -20,23 +20,30 @@ pub struct Gpt {
     parameters: Vec<Parameter>,
     token: Embedding,
     position: Option<Embedding>,
+    /// What the embedding is multiplied by.
+    scale: Option<f64>,
     rotary: Option<Rotary>,
+    /// Of layers with a window, where they have a base of their own.
+    local_rotary: Option<Rotary>,
     embedding_norm: Option<Norm>,
     blocks: Vec<Block>,
     norm: Norm,
-    /// `[V, D]`; the token table where they are tied.
-    head: Tensor,
+    /// `[V, D]`; the token table where they are tied; none where there is no head of this kind.
+    head: Option<Tensor>,
+    /// `[D]` to a score for each label.
+    classifier: Option<Linear>,
     training: bool,
 }
 
-/// One layer: attention, then an MLP, each behind a norm and beside a residual connection.
-#[derive(Debug)]
-struct Block {
-    norm_attention: Norm,
-    attention: Attention,
-    norm_mlp: Norm,
-    mlp: Mlp,
-    dropout: f64,
+/// Which heads a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heads {
+    /// The one pre-training needs: logits of ids.
+    pub(crate) ids: bool,
+    /// Scores of labels.
+    pub(crate) classifier: bool,
+    /// An encoder's pooler.
+    pub(crate) pooler: bool,
 }
 
 /// Keys and values of all layers for one sequence.
@@ -47,12 +54,18 @@ pub(crate) struct Cache {
 }
 
 impl Gpt {
-    pub(crate) fn new(config: &GptConfig, fill: Fill, device: Device, kind: Kind) -> Result<Self> {
-        let architecture = config.architecture()?;
-        let (names, inits) = (names(architecture), inits(architecture, config));
+    pub(crate) fn new(
+        config: &GptConfig,
+        family: &'static DecoderFamily,
+        heads: Heads,
+        (fill, device, kind): (Fill, Device, Kind),
+    ) -> Result<Self> {
+        let (names, inits) = (&family.names, (family.inits)(config));
         let mut builder = Builder { parameters: Vec::new(), fill, device, kind };
         let mut root = builder.root();
-        let mut body = root.child(names.body);
+        // Transformers names a bare decoder's weights without the prefix.
+        let bare = !heads.ids && !heads.classifier;
+        let mut body = root.child(if bare { "" } else { names.body });
         let (vocab, width) = (config.vocab_size as i64, config.hidden_size as i64);
         let context = config.context_length as i64;
         let token = Embedding::new(body.child(names.token), vocab, width, inits.token)?;
@@ -63,30 +76,44 @@ impl Gpt {
             Positions::Rotary => None,
         };
         let blocks = (0..config.n_layers)
-            .map(|layer| Block::new(body.child(names.blocks).child(layer), config, &names, &inits))
+            .map(|layer| {
+                let mut path = body.child(names.blocks);
+                Block::new(path.child(layer), &block(config, layer), &names.block, inits.block)
+            })
             .collect::<Result<_>>()?;
-        let norm_final = norm(body.child(names.norm), config)?;
-        // Nothing is learned in it (`architecture` sees to that): it has no place among the weights.
+        let norm = Norm::new(body.child(names.norm), config.norm, width, config.norm_epsilon)?;
+        // Nothing is learned in it (the family sees to that): it has no place among the weights.
         let embedding_norm = config
             .embedding_norm
             .then_some(Norm::Rms { weight: None, epsilon: config.norm_epsilon });
-        let head = match config.tie_embeddings {
-            true => token.weight.shallow_clone(),
-            false => {
-                let kind = ParameterKind::Head;
-                root.parameter("lm_head.weight", &[vocab, width], kind, inits.head)?
+        let head = match (heads.ids, config.tie_embeddings) {
+            (false, _) => None,
+            (true, true) => Some(token.weight.shallow_clone()),
+            (true, false) => {
+                let (name, kind) = (format!("{}.weight", names.head), ParameterKind::Head);
+                Some(root.parameter(&name, &[vocab, width], kind, inits.head)?)
             }
+        };
+        let classifier = match heads.classifier {
+            true => {
+                let sizes = (width, config.labels.len() as i64);
+                Some(Linear::head(root.child("score"), sizes, false, inits.head)?)
+            }
+            false => None,
         };
         Ok(Self {
             config: config.clone(),
             parameters: builder.parameters,
             token,
             position,
-            rotary: rotary(architecture, config, device),
+            scale: config.scale_embeddings.then(|| rounded((width as f64).sqrt(), kind)),
+            rotary: rotary(config, family, false, device),
+            local_rotary: rotary(config, family, true, device),
             embedding_norm,
             blocks,
-            norm: norm_final,
+            norm,
             head,
+            classifier,
             training: false,
         })
     }
@@ -101,41 +128,71 @@ impl Gpt {
         &self.parameters
     }
 
+    /// Which heads it has.
+    pub(crate) fn heads(&self) -> Heads {
+        let (ids, classifier) = (self.head.is_some(), self.classifier.is_some());
+        Heads { ids, classifier, pooler: false }
+    }
+
     pub(crate) fn train(&mut self, on: bool) {
         self.training = on;
     }
 
     /// The last hidden states, `[B, T, D]`.
     pub(crate) fn hidden_states(&self, inputs: &Inputs) -> Result<Tensor> {
-        let mask = attention_mask(
-            true,
-            inputs.document_ids.as_ref(),
-            inputs.attention_mask.as_ref(),
-            self.token.weight.kind(),
-        );
-        self.run(&inputs.ids, inputs.position_ids.as_ref(), mask, None)
+        self.run(inputs, None, &mut |_| ())
+    }
+
+    /// The hidden states before the first layer and after each, `[B, T, D]`, the last normalised.
+    pub(crate) fn hidden_states_all(&self, inputs: &Inputs) -> Result<Vec<Tensor>> {
+        let mut all = Vec::new();
+        let last = self.run(inputs, None, &mut |x| all.push(x.shallow_clone()))?;
+        all.pop();
+        all.push(last);
+        Ok(all)
     }
 
     /// The hidden states of ids that follow those in the cache, `[1, T, D]`.
     pub(crate) fn hidden_states_cached(&self, ids: &Tensor, cache: &mut Cache) -> Result<Tensor> {
-        self.run(ids, None, Mask::Causal, Some(cache))
+        self.run(&Inputs::new(ids.shallow_clone()), Some(cache), &mut |_| ())
     }
 
-    /// Hidden states `[.., D]` to logits `[.., V]`.
-    pub(crate) fn head(&self, hidden_states: &Tensor) -> Result<Tensor> {
-        let logits = idiolect_torch::linear(hidden_states, &self.head, None)?;
-        Ok(match self.config.logit_softcap {
-            Some(cap) => (logits / cap).tanh() * cap,
-            None => logits,
+    /// Hidden states `[.., D]` to logits `[.., V]`; nothing without a head.
+    pub(crate) fn head(&self, hidden_states: &Tensor) -> Option<Result<Tensor>> {
+        let head = self.head.as_ref()?;
+        let logits = idiolect_torch::linear(hidden_states, head, None);
+        Some(match self.config.logit_softcap {
+            Some(cap) => logits.map(|logits| (logits / cap).tanh() * cap).map_err(Into::into),
+            None => logits.map_err(Into::into),
         })
     }
 
-    /// The summed loss of labels `[B, T]`, without ever holding all logits.
-    pub(crate) fn loss(&self, inputs: &Inputs, labels: &Tensor) -> Result<Tensor> {
-        let hidden = self.hidden_states(inputs)?.flatten(0, 1);
-        let labels = labels.flatten(0, 1);
-        let softcap = self.config.logit_softcap;
-        Ok(idiolect_torch::linear_cross_entropy(&hidden, &self.head, &labels, softcap)?)
+    /// The scores of the labels after each sequence's last id, `[B, labels]`; nothing without a
+    /// classification head.
+    pub(crate) fn classify(&self, inputs: &Inputs) -> Option<Result<Tensor>> {
+        let classifier = self.classifier.as_ref()?;
+        Some(self.hidden_states(inputs).and_then(|hidden| {
+            let last = match &inputs.attention_mask {
+                None => hidden.select(1, -1),
+                Some(mask) => {
+                    let places = Tensor::arange(mask.size()[1], (Kind::Int64, mask.device()));
+                    let last = (mask.ne(0) * places).argmax(1, false); // [B]
+                    let width = hidden.size()[2];
+                    let index = last.view([-1, 1, 1]).expand([-1, 1, width], false);
+                    hidden.gather(1, &index, false).squeeze_dim(1)
+                }
+            };
+            classifier.forward(&last)
+        }))
+    }
+
+    /// The summed loss of labels `[B, T]`, without ever holding all logits; nothing without a head.
+    pub(crate) fn loss(&self, inputs: &Inputs, labels: &Tensor) -> Option<Result<Tensor>> {
+        let (head, softcap) = (self.head.as_ref()?, self.config.logit_softcap);
+        Some(self.hidden_states(inputs).and_then(|hidden| {
+            let (hidden, labels) = (hidden.flatten(0, 1), labels.flatten(0, 1));
+            Ok(idiolect_torch::linear_cross_entropy(&hidden, head, &labels, softcap)?)
+        }))
     }
 
     /// An empty cache for `capacity` positions.
@@ -145,188 +202,125 @@ impl Gpt {
         Cache { layers: self.blocks.iter().map(layer).collect(), length: 0 }
     }
 
+    /// All of it but the heads; `on_layer` sees the embedding and what each block makes of it.
     fn run(
         &self,
-        ids: &Tensor,
-        position_ids: Option<&Tensor>,
-        mask: Mask,
+        inputs: &Inputs,
         mut cache: Option<&mut Cache>,
+        on_layer: &mut dyn FnMut(&Tensor),
     ) -> Result<Tensor> {
         let start = cache.as_ref().map_or(0, |cache| cache.length);
-        let length = ids.size()[1];
-        let mut x = self.token.forward(ids)?; // [B, T, D]
-        if let Some(position) = &self.position {
-            x += match position_ids {
-                Some(position_ids) => position.forward(position_ids)?,
-                None => position.rows(start, length),
-            };
-        }
-        if let Some(norm) = &self.embedding_norm {
-            x = norm.forward(&x)?;
-        }
-        x = drop(x, self.config.embedding_dropout, self.training);
-        let angles = self.rotary.as_ref().map(|rotary| match position_ids {
-            Some(position_ids) => rotary.at(position_ids),
-            None => rotary.range(start, length),
-        });
-        let pass = Pass { mask, angles, training: self.training, start };
+        let length = inputs.ids.size()[1];
+        let mut x = self.embed(inputs, start)?; // [B, T, D]
+        let pass = self.pass(inputs, start);
+        on_layer(&x);
         for (layer, block) in self.blocks.iter().enumerate() {
             let cache = cache.as_mut().map(|cache| &mut cache.layers[layer]);
             x = block.forward(x, &pass, cache)?;
+            on_layer(&x);
         }
         if let Some(cache) = cache {
             cache.length += length;
         }
         self.norm.forward(&x)
     }
-}
 
-impl Block {
-    fn new(mut path: Path<'_>, config: &GptConfig, names: &Names, inits: &Inits) -> Result<Self> {
-        let width = config.hidden_size as i64;
-        let attention = AttentionConfig {
-            width,
-            n_heads: config.n_heads as i64,
-            n_kv_heads: config.n_kv_heads() as i64,
-            head_dim: config.head_dim() as i64,
-            bias: config.attention_bias,
-            dropout: config.attention_dropout,
-        };
-        let epsilon = config.norm_epsilon;
-        let norm_attention = norm(path.child(names.norm_attention), config)?;
-        let qk_norm = match (config.qk_norm, config.norm) {
-            (false, _) => QkNorm::None,
-            (true, NormForm::RmsNormPlain) => QkNorm::Plain { epsilon },
-            (true, _) => {
-                QkNorm::weighted(path.child(names.attention), attention.head_dim, epsilon)?
-            }
-        };
-        let attention = Attention::new(
-            path.child(names.attention),
-            (names.projections, names.form),
-            attention,
-            qk_norm,
-            (inits.attention_in, inits.out),
-        )?;
-        let norm_mlp = norm(path.child(names.norm_mlp), config)?;
-        let mlp = Mlp::new(
-            path.child("mlp"),
-            (names.mlp, names.form),
-            config.mlp,
-            (width, config.intermediate_size() as i64),
-            config.mlp_bias,
-            (inits.mlp_in, inits.out),
-        )?;
-        Ok(Self { norm_attention, attention, norm_mlp, mlp, dropout: config.residual_dropout })
+    /// The first layer's input, `[B, T, D]`.
+    fn embed(&self, inputs: &Inputs, start: i64) -> Result<Tensor> {
+        let mut x = self.token.forward(&inputs.ids)?;
+        if let Some(scale) = self.scale {
+            x *= scale;
+        }
+        if let Some(position) = &self.position {
+            x += match &inputs.position_ids {
+                Some(position_ids) => position.forward(position_ids)?,
+                None => position.rows(start, inputs.ids.size()[1]),
+            };
+        }
+        if let Some(norm) = &self.embedding_norm {
+            x = norm.forward(&x)?;
+        }
+        Ok(drop(x, self.config.embedding_dropout, self.training))
     }
 
-    /// `[B, T, D]` to `[B, T, D]`.
-    fn forward(&self, x: Tensor, pass: &Pass, cache: Option<&mut LayerCache>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.norm_attention.forward(&x)?, pass, cache)?;
-        let x = x + drop(attended, self.dropout, pass.training);
-        let changed = self.mlp.forward(&self.norm_mlp.forward(&x)?)?;
-        Ok(x + drop(changed, self.dropout, pass.training))
+    /// What all layers share.
+    fn pass(&self, inputs: &Inputs, start: i64) -> Pass {
+        let view = View {
+            causal: true,
+            window: None,
+            start,
+            length: inputs.ids.size()[1],
+            document_ids: inputs.document_ids.as_ref(),
+            attention_mask: inputs.attention_mask.as_ref(),
+            kind: self.token.weight.kind(),
+            device: self.token.weight.device(),
+        };
+        let angles = |rotary: &Rotary| match &inputs.position_ids {
+            Some(position_ids) => rotary.at(position_ids),
+            None => rotary.range(start, view.length),
+        };
+        let whole = Sight { mask: view.mask(), angles: self.rotary.as_ref().map(angles) };
+        let local = self.config.sliding_window.map(|window| {
+            let rotary = self.local_rotary.as_ref().or(self.rotary.as_ref());
+            let view = View { window: Some(window as i64), ..view };
+            Sight { mask: view.mask(), angles: rotary.map(angles) }
+        });
+        Pass { whole, local, training: self.training, start }
     }
 }
 
-/// The tables of rotary positions, where the configuration has them.
-fn rotary(architecture: Architecture, config: &GptConfig, device: Device) -> Option<Rotary> {
+/// What the block of layer `layer` is made of.
+fn block(config: &GptConfig, layer: usize) -> BlockConfig {
+    let wiring = match (config.post_norm, config.parallel_residual) {
+        (true, _) => Wiring::Sandwich,
+        (_, true) => Wiring::Parallel,
+        _ => Wiring::Pre { first: true },
+    };
+    let attention = AttentionConfig {
+        width: config.hidden_size as i64,
+        n_heads: config.n_heads as i64,
+        n_kv_heads: config.n_kv_heads() as i64,
+        head_dim: config.head_dim() as i64,
+        bias: config.attention_bias,
+        out_bias: config.attention_output_bias.unwrap_or(config.attention_bias),
+        scale: config.query_pre_attn_scalar.map(|scalar| scalar.powf(-0.5)),
+        softcap: config.attention_softcap,
+        local: config.is_local(layer),
+        dropout: config.attention_dropout,
+    };
+    BlockConfig {
+        wiring,
+        attention,
+        qk_norm: config.qk_norm,
+        norm: config.norm,
+        norm_epsilon: config.norm_epsilon,
+        mlp: config.mlp,
+        inner: config.intermediate_size() as i64,
+        mlp_bias: config.mlp_bias,
+        dropout: config.residual_dropout,
+    }
+}
+
+/// The tables of rotary positions, where the configuration has them: of all layers, or of those with a
+/// window and a base of their own.
+fn rotary(
+    config: &GptConfig,
+    family: &DecoderFamily,
+    local: bool,
+    device: Device,
+) -> Option<Rotary> {
     if config.positions == Positions::Learned {
         return None;
     }
-    let turn = match architecture {
-        Architecture::NanoChat => Turn::Backward,
-        _ => Turn::Forward,
+    let (theta, scaling) = match local {
+        true => (config.local_rope_theta?, None),
+        false => (config.rope_theta, config.rope_scaling.clone()),
     };
-    let (context, head_dim) = (config.context_length as i64, config.head_dim() as i64);
-    Some(Rotary::new(context, head_dim, config.rope_theta, turn, device))
+    let (context, width) = (config.context_length as i64, config.rotary_width() as i64);
+    Some(Rotary::new(RotaryConfig { context, width, theta, scaling, turn: family.turn }, device))
 }
 
-fn norm(path: Path<'_>, config: &GptConfig) -> Result<Norm> {
-    Norm::new(path, config.norm, config.hidden_size as i64, config.norm_epsilon)
-}
-
-/// Dropout that costs nothing where it is off.
-pub(crate) fn drop(x: Tensor, share: f64, training: bool) -> Tensor {
-    if training && share > 0.0 { x.dropout(share, true) } else { x }
-}
-
-/// What Transformers calls the parts.
-struct Names {
-    body: &'static str,
-    token: &'static str,
-    position: &'static str,
-    blocks: &'static str,
-    norm: &'static str,
-    norm_attention: &'static str,
-    attention: &'static str,
-    projections: AttentionNames,
-    norm_mlp: &'static str,
-    mlp: MlpNames,
-    form: Form,
-}
-
-fn names(architecture: Architecture) -> Names {
-    match architecture {
-        Architecture::Gpt2 => Names {
-            body: "transformer",
-            token: "wte",
-            position: "wpe",
-            blocks: "h",
-            norm: "ln_f",
-            norm_attention: "ln_1",
-            attention: "attn",
-            projections: AttentionNames { qkv: "c_attn", parts: ["q", "k", "v"], out: "c_proj" },
-            norm_mlp: "ln_2",
-            mlp: MlpNames { gate: "", up: "c_fc", down: "c_proj" },
-            form: Form::Columns,
-        },
-        Architecture::Llama | Architecture::Qwen3 => Names {
-            mlp: MlpNames { gate: "gate_proj", up: "up_proj", down: "down_proj" },
-            ..names(Architecture::NanoChat)
-        },
-        Architecture::NanoChat => Names {
-            body: "model",
-            token: "embed_tokens",
-            position: "",
-            blocks: "layers",
-            norm: "norm",
-            norm_attention: "input_layernorm",
-            attention: "self_attn",
-            projections: AttentionNames {
-                qkv: "qkv_proj",
-                parts: ["q_proj", "k_proj", "v_proj"],
-                out: "o_proj",
-            },
-            norm_mlp: "post_attention_layernorm",
-            mlp: MlpNames { gate: "", up: "fc1", down: "fc2" },
-            form: Form::Rows,
-        },
-    }
-}
-
-/// The published starting values.
-struct Inits {
-    token: Init,
-    head: Init,
-    attention_in: Init,
-    mlp_in: Init,
-    /// Of the layers that end in the residual stream.
-    out: Init,
-}
-
-/// GPT-2: normal 0.02, and `0.02 / sqrt(2 L)` where a layer ends in the residual stream (Radford
-/// et al. 2019, section 2.3). NanoChat (`gpt.py`, `init_weights`): uniform of deviation
-/// `1 / sqrt(D)`, zeros where a layer ends in the residual stream, token table of deviation 1,
-/// head 0.001; a tied table keeps 0.02, since logits are made with it.
-fn inits(architecture: Architecture, config: &GptConfig) -> Inits {
-    let base = Init::Normal(0.02);
-    if architecture == Architecture::NanoChat {
-        let uniform = Init::Uniform((3.0 / config.hidden_size as f64).sqrt());
-        let token = if config.tie_embeddings { base } else { Init::Normal(1.0) };
-        let (head, out) = (Init::Normal(0.001), Init::Zeros);
-        return Inits { token, head, attention_in: uniform, mlp_in: uniform, out };
-    }
-    let out = Init::Normal(0.02 / (2.0 * config.n_layers as f64).sqrt());
-    Inits { token: base, head: base, attention_in: base, mlp_in: base, out }
+/// The number as a weight of this kind would hold it, which is what Gemma was trained with.
+fn rounded(number: f64, kind: Kind) -> f64 {
+    Tensor::from(number as f32).to_kind(kind).double_value(&[])
 }

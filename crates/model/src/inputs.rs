@@ -59,6 +59,9 @@ impl Inputs {
         }
         match (&self.token_type_ids, config) {
             (None, _) => Ok(()),
+            (Some(_), ModelConfig::Bert(bert)) if bert.token_types == 0 => {
+                Err(refuse("token_type_ids", "has no place: this model has no segments"))
+            }
             (Some(types), ModelConfig::Bert(bert)) => {
                 check_range("token_type_ids", types, bert.token_types)
             }

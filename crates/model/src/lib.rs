@@ -1,4 +1,4 @@
-//! Ids to hidden states to logits on libtorch: GPT, BERT, generation, weights in and out.
+//! Ids to hidden states to logits on libtorch: decoders, encoders, generation, weights in and out.
 //!
 //! ```text
 //! ModelConfig ──validate──> Model::new(seed) ──┐            ┌─> logits [B, T, V]
@@ -6,7 +6,8 @@
 //!                                    <──save──┘             └─> generate, score, fill_mask (ids in, ids out)
 //! ```
 //!
-//! What is saved opens in Transformers unchanged, as GPT-2, Llama, Qwen3, NanoChat or BERT.
+//! What is saved opens in Transformers unchanged, as one of the families that `families` lists: GPT-2, Llama,
+//! Gemma, BERT and others.
 //!
 //! ```
 //! use idiolect_model::tch::{Device, Tensor};
@@ -34,6 +35,7 @@
 mod bert;
 mod config;
 mod error;
+mod families;
 mod generation;
 mod gpt;
 mod init;
@@ -43,8 +45,10 @@ mod model;
 mod parameter;
 mod weights;
 
-pub use bert::BertForMaskedLm;
-pub use config::{Architecture, BertConfig, GptConfig, Mlp, ModelConfig, Norm, Positions};
+pub use bert::Bert;
+pub use config::{
+    BertConfig, GptConfig, LayerType, Mlp, ModelConfig, Norm, Pooling, Positions, RopeScaling, Yarn,
+};
 pub use error::{Error, Result};
 pub use generation::{
     Allowed, FinishReason, Generated, GeneratedToken, GenerationConfig, OnToken, Prediction,

@@ -1,8 +1,9 @@
 //! A model of either kind behind one set of functions. Inputs are checked here, and libtorch's exceptions become errors.
 
-use crate::bert::{BertForMaskedLm, IGNORE_LABEL, Parts};
+use crate::bert::{Bert, IGNORE_LABEL};
 use crate::config;
-use crate::gpt::Gpt;
+use crate::families::{ClassifierForm, Family};
+use crate::gpt::{Gpt, Heads};
 use crate::inputs::check_range;
 use crate::parameter::Fill;
 use crate::weights::{self, Weights};
@@ -17,14 +18,21 @@ pub enum Model {
     /// A decoder.
     Gpt(Gpt),
     /// An encoder.
-    Bert(BertForMaskedLm),
+    Bert(Bert),
 }
 
 impl Model {
     /// A new model in f32 with its published initialisation, the same on every device.
     pub fn new(config: &ModelConfig, seed: u64, device: Device) -> Result<Self> {
-        let parts = Parts { pooler: false, head: true };
-        Self::build(config, parts, Fill::Random { seed }, device, Kind::Float)
+        config.validate()?;
+        let classifier = !config.labels().is_empty();
+        let form = match config.family()? {
+            Family::Encoder(family) => Some(family.names.classifier),
+            Family::Decoder(_) => None,
+        };
+        let pooler = classifier && matches!(form, Some(ClassifierForm::Pooled { .. }));
+        let heads = Heads { ids: !classifier, classifier, pooler };
+        Self::build(config, heads, Fill::Random { seed }, device, Kind::Float)
     }
 
     /// Reads `config.json` and `model.safetensors` (or shards and an index) as Transformers writes
@@ -39,28 +47,43 @@ impl Model {
             Some(kind) => kind,
             None => weights.kind()?,
         };
-        let parts = Parts {
-            pooler: weights.has("pooler.dense.weight"),
-            head: weights.has("cls.predictions.bias"),
+        let (ids, pooler) = match config.family()? {
+            Family::Decoder(family) => (format!("{}.weight", family.names.head), None),
+            Family::Encoder(family) => {
+                let pooler = Some(family.names.pooler).filter(|name| !name.is_empty());
+                (format!("{}.weight", family.names.head.dense), pooler)
+            }
         };
-        let model = Self::build(&config, parts, Fill::Later, device, kind)?;
         let tied = matches!(&config, ModelConfig::Gpt(gpt) if gpt.tie_embeddings);
+        let classifier = !config.labels().is_empty();
+        let heads = Heads {
+            ids: !classifier && (tied || weights.has(&ids)),
+            classifier,
+            pooler: pooler.is_some_and(|name| weights.has(&format!("{name}.weight"))),
+        };
+        let model = Self::build(&config, heads, Fill::Later, device, kind)?;
         weights.copy_to(model.parameters(), tied)?;
         Ok(model)
     }
 
     /// Writes `config.json` and `model.safetensors` into the folder `dir`, each atomically.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let class = match self {
-            Self::Gpt(gpt) => gpt.config().architecture()?.name(),
-            Self::Bert(bert) => bert.class(),
+        let (config, heads) = match self {
+            Self::Gpt(gpt) => (self.config(), gpt.heads()),
+            Self::Bert(bert) => (self.config(), bert.heads()),
+        };
+        let classes = config.family()?.classes();
+        let class = match heads {
+            Heads { classifier: true, .. } => classes.classifier.unwrap_or(classes.head),
+            Heads { ids: true, .. } => classes.head,
+            _ => classes.base,
         };
         let dtype = match self.kind() {
             Kind::BFloat16 => "bfloat16",
             Kind::Half => "float16",
             _ => "float32",
         };
-        let config = config::write(&self.config(), class, dtype)?;
+        let config = config::write(&config, class, dtype)?;
         weights::save(self.parameters(), dir)?;
         let text = format!("{config:#}\n");
         Ok(idiolect_files::write_atomic(&dir.join("config.json"), text.as_bytes())?)
@@ -68,18 +91,23 @@ impl Model {
 
     fn build(
         config: &ModelConfig,
-        parts: Parts,
+        heads: Heads,
         fill: Fill,
         device: Device,
         kind: Kind,
     ) -> Result<Self> {
         config.validate()?;
         check_allocation(config, device, kind)?;
-        idiolect_torch::catch(|| match config {
-            ModelConfig::Gpt(config) => Gpt::new(config, fill, device, kind).map(Self::Gpt),
-            ModelConfig::Bert(config) => {
-                BertForMaskedLm::new(config, parts, fill, device, kind).map(Self::Bert)
+        let place = (fill, device, kind);
+        let family = config.family()?;
+        idiolect_torch::catch(|| match (config, family) {
+            (ModelConfig::Gpt(config), Family::Decoder(family)) => {
+                Gpt::new(config, family, heads, place).map(Self::Gpt)
             }
+            (ModelConfig::Bert(config), Family::Encoder(family)) => {
+                Bert::new(config, family, heads, place).map(Self::Bert)
+            }
+            _ => Err(Error::Unsupported { model: "this family", what: "be of this kind" }),
         })?
     }
 
@@ -125,10 +153,33 @@ impl Model {
         })
     }
 
+    /// The hidden states before the first layer and after each, `[B, T, D]`: one more than there are
+    /// layers, the last as [`Model::hidden_states`] gives it, the others not normalised.
+    pub fn hidden_states_all(&self, inputs: &Inputs) -> Result<Vec<Tensor>> {
+        idiolect_torch::catch(|| {
+            inputs.check(&self.config())?;
+            match self {
+                Self::Gpt(gpt) => gpt.hidden_states_all(inputs),
+                Self::Bert(bert) => bert.hidden_states_all(inputs),
+            }
+        })?
+    }
+
+    /// The score of each label of [`ModelConfig::labels`], `[B, labels]`, before a softmax. A model with
+    /// a classification head only. A decoder reads each sequence's last id, an encoder its first.
+    pub fn classify(&self, inputs: &Inputs) -> Result<Tensor> {
+        let none =
+            Error::Unsupported { model: "a model without a classification head", what: "classify" };
+        self.run(inputs, || match self {
+            Self::Gpt(gpt) => gpt.classify(inputs).unwrap_or(Err(none)),
+            Self::Bert(bert) => bert.classify(inputs).unwrap_or(Err(none)),
+        })
+    }
+
     /// Logits, `[B, T, V]`.
     pub fn logits(&self, inputs: &Inputs) -> Result<Tensor> {
         self.run(inputs, || match self {
-            Self::Gpt(gpt) => gpt.head(&gpt.hidden_states(inputs)?),
+            Self::Gpt(gpt) => gpt.head(&gpt.hidden_states(inputs)?).unwrap_or(Err(NO_GPT_HEAD)),
             Self::Bert(bert) => {
                 let hidden = bert.hidden_states(inputs)?;
                 bert.head(&hidden).unwrap_or(Err(NO_HEAD))
@@ -160,7 +211,7 @@ impl Model {
             let shown = labels.where_scalarother(&labels.ne(IGNORE_LABEL), 0);
             check_range("labels", &shown, self.config().vocab_size())?;
             match self {
-                Self::Gpt(gpt) => gpt.loss(inputs, labels),
+                Self::Gpt(gpt) => gpt.loss(inputs, labels).unwrap_or(Err(NO_GPT_HEAD)),
                 Self::Bert(bert) => bert.loss(inputs, labels).unwrap_or(Err(NO_HEAD)),
             }
         })
@@ -177,6 +228,9 @@ impl Model {
 
 pub(crate) const NO_HEAD: Error =
     Error::Unsupported { model: "a BERT without a head for masked ids", what: "make logits" };
+
+pub(crate) const NO_GPT_HEAD: Error =
+    Error::Unsupported { model: "a GPT without a head for ids", what: "make logits" };
 
 /// Asks libtorch once for all the memory that the weights need, so that a model that cannot fit
 /// is refused before half of it is made.

@@ -105,6 +105,18 @@ impl Path<'_> {
         self.add(name, shape, ParameterKind::Matrix, init, sections, Stored::Transposed)
     }
 
+    /// A matrix or its bias, of several stacked ones with `sections` rows each, under one name.
+    pub(crate) fn sectioned(
+        &mut self,
+        name: &str,
+        shape: &[i64],
+        kind: ParameterKind,
+        init: Init,
+        sections: Vec<i64>,
+    ) -> Result<Tensor> {
+        self.add(name, shape, kind, init, sections, Stored::Same)
+    }
+
     /// Parameters that lie side by side in memory, and in files under `parts`: (name, rows).
     pub(crate) fn stacked(
         &mut self,

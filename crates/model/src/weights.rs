@@ -16,16 +16,28 @@ const INDEX: &str = "model.safetensors.index.json";
 const INERT: &[&str] = &[
     ".attn.bias",
     ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
     "embeddings.position_ids",
     "rotary_emb.inv_freq",
-    "cls.predictions.decoder.weight",
+    "decoder.weight",
     "cls.predictions.decoder.bias",
+    "lm_head.decoder.bias",
+    "vocab_projector.weight",
     "cls.seq_relationship.weight",
     "cls.seq_relationship.bias",
 ];
 
 /// What Transformers may leave out or put before every name.
-const PREFIXES: &[&str] = &["transformer.", "model.", "bert."];
+const PREFIXES: &[&str] =
+    &["transformer.", "model.", "bert.", "roberta.", "distilbert.", "gpt_neox."];
+
+/// What early files call the ends of names, and what later ones do.
+const RENAMED: &[(&str, &str)] = &[
+    ("LayerNorm.gamma", "LayerNorm.weight"),
+    ("LayerNorm.beta", "LayerNorm.bias"),
+    ("embed_out.weight", "lm_head.weight"),
+];
 
 /// The files of a model folder, mapped into memory.
 #[derive(Debug)]
@@ -48,7 +60,7 @@ impl Weights {
             let file = SafetensorsFile::open(&path)?;
             for tensor in file.tensors() {
                 let place = (weights.files.len(), tensor.name.clone());
-                if weights.places.insert(bare(&tensor.name).to_string(), place).is_some() {
+                if weights.places.insert(bare(&tensor.name), place).is_some() {
                     return Err(problem(&path, &tensor.name, "is there twice"));
                 }
             }
@@ -59,7 +71,7 @@ impl Weights {
 
     /// Whether a tensor of this name is there, with or without a prefix.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.places.contains_key(bare(name))
+        self.places.contains_key(&bare(name))
     }
 
     /// The number type of the largest tensor.
@@ -88,7 +100,7 @@ impl Weights {
                     Stored::Sections(_) => parameter.tensor.narrow(0, start, rows),
                 };
                 self.copy_one(name, target)?;
-                left.remove(bare(name));
+                left.remove(bare(name).as_str());
                 start += rows;
             }
         }
@@ -105,7 +117,7 @@ impl Weights {
     }
 
     fn copy_one(&self, name: &str, mut target: Tensor) -> Result<()> {
-        let Some((file, full)) = self.places.get(bare(name)) else {
+        let Some((file, full)) = self.places.get(&bare(name)) else {
             return Err(problem(&self.files[0].0, name, "is missing"));
         };
         let (path, file) = &self.files[*file];
@@ -193,8 +205,14 @@ fn shards(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn bare(name: &str) -> &str {
-    PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+/// The name without prefixes, as later files have it.
+fn bare(mut name: &str) -> String {
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        name = rest;
+    }
+    let renamed =
+        |(old, new): &(&str, &str)| name.strip_suffix(old).map(|start| format!("{start}{new}"));
+    RENAMED.iter().find_map(renamed).unwrap_or_else(|| name.to_string())
 }
 
 fn problem(path: &Path, name: &str, problem: impl Into<String>) -> Error {

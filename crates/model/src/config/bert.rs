@@ -1,6 +1,7 @@
 //! The configuration of a BERT: what a person types, and presets.
 
-use crate::config::{Dial, Mlp};
+use crate::config::gpt::is_false;
+use crate::config::{Dial, LayerType, Mlp, Norm, Positions};
 use serde::{Deserialize, Serialize};
 
 /// An encoder with segments, learned positions and a head for masked ids.
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "super::typed::TypedBert")]
 pub struct BertConfig {
+    /// The family it is saved as, by Transformers' `model_type`; when absent the first that has this
+    /// combination of keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// Ids are below this; 0 until the tokenizer is known.
     pub vocab_size: usize,
     /// The longest window.
@@ -23,9 +28,46 @@ pub struct BertConfig {
     /// Width inside the MLP; `4 * hidden_size` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intermediate_size: Option<usize>,
-    /// Segments.
+    /// Segments; without any, 0.
     pub token_types: usize,
-    /// The other half of a block; not a gated one.
+    /// How a position is told.
+    #[serde(skip_serializing_if = "is_learned")]
+    pub positions: Positions,
+    /// Rows of the table of positions before the first; above 0, ids that equal the row before it
+    /// are padding and take no position (RoBERTa).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub position_offset: usize,
+    /// Base of the rotary frequencies, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// Their base in layers that see a window; as everywhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_rope_theta: Option<f64>,
+    /// How far a layer with a window sees to both sides together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_attention: Option<usize>,
+    /// Which layers see a window; none when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layer_types: Vec<LayerType>,
+    /// Normalise before each half of a block and at the end, not after each half.
+    #[serde(skip_serializing_if = "is_false")]
+    pub pre_norm: bool,
+    /// The normalisation.
+    #[serde(skip_serializing_if = "is_layer_norm")]
+    pub norm: Norm,
+    /// Biases in the attention's projections.
+    #[serde(skip_serializing_if = "is_true")]
+    pub attention_bias: bool,
+    /// Biases in the MLP's projections.
+    #[serde(skip_serializing_if = "is_true")]
+    pub mlp_bias: bool,
+    /// A bias for each id's logit.
+    #[serde(skip_serializing_if = "is_true")]
+    pub decoder_bias: bool,
+    /// A bias in the head's first layer.
+    #[serde(skip_serializing_if = "is_true")]
+    pub classifier_bias: bool,
+    /// The other half of a block.
     pub mlp: Mlp,
     /// Added to the variance before its root.
     pub norm_epsilon: f64,
@@ -33,12 +75,55 @@ pub struct BertConfig {
     pub hidden_dropout: f64,
     /// Share of attention weights dropped in training; slow on CPU.
     pub attention_dropout: f64,
+    /// Share dropped before a classification head; as `hidden_dropout` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classifier_dropout: Option<f64>,
+    /// What a classification head reads.
+    #[serde(skip_serializing_if = "is_cls")]
+    pub classifier_pooling: Pooling,
+    /// What the outputs of a classification head mean; empty where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// The id that fills up rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token_id: Option<usize>,
+}
+
+/// What a classification head reads of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Its first position.
+    Cls,
+    /// The mean of its positions.
+    Mean,
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+fn is_learned(positions: &Positions) -> bool {
+    *positions == Positions::Learned
+}
+
+fn is_layer_norm(norm: &Norm) -> bool {
+    *norm == Norm::LayerNorm
+}
+
+fn is_cls(pooling: &Pooling) -> bool {
+    *pooling == Pooling::Cls
 }
 
 impl BertConfig {
     /// BERT-base (Devlin et al. 2018): 12 layers of width 768.
     pub fn base() -> Self {
         Self {
+            family: None,
             vocab_size: 30522,
             context_length: 512,
             hidden_size: 768,
@@ -46,10 +131,26 @@ impl BertConfig {
             n_heads: 12,
             intermediate_size: None,
             token_types: 2,
+            positions: Positions::Learned,
+            position_offset: 0,
+            rope_theta: None,
+            local_rope_theta: None,
+            local_attention: None,
+            layer_types: Vec::new(),
+            pre_norm: false,
+            norm: Norm::LayerNorm,
+            attention_bias: true,
+            mlp_bias: true,
+            decoder_bias: true,
+            classifier_bias: true,
             mlp: Mlp::Gelu,
             norm_epsilon: 1e-12,
             hidden_dropout: 0.0,
             attention_dropout: 0.0,
+            classifier_dropout: None,
+            classifier_pooling: Pooling::Cls,
+            labels: Vec::new(),
+            pad_token_id: None,
         }
     }
 
@@ -101,6 +202,11 @@ impl BertConfig {
             Dial::Preset("large") => Some(Self::large()),
             Dial::Preset(_) => None,
         }
+    }
+
+    /// Whether layer `layer` sees a window.
+    pub fn is_local(&self, layer: usize) -> bool {
+        self.layer_types.get(layer) == Some(&LayerType::SlidingAttention)
     }
 
     /// Width inside the MLP.

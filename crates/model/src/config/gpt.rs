@@ -1,6 +1,6 @@
 //! The configuration of a GPT: what a person types, presets, and the sizes that follow from it.
 
-use crate::config::Dial;
+use crate::config::{Dial, LayerType, RopeScaling};
 use serde::{Deserialize, Serialize};
 
 /// A decoder-only transformer.
@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "super::typed::TypedGpt")]
 pub struct GptConfig {
+    /// The family it is saved as, by Transformers' `model_type`; when absent the first that has this
+    /// combination of keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
     /// Ids are below this; 0 until the tokenizer is known.
     pub vocab_size: usize,
     /// The longest window.
@@ -34,20 +38,53 @@ pub struct GptConfig {
     pub positions: Positions,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
+    /// Their base in layers that see a window; as everywhere when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_rope_theta: Option<f64>,
+    /// How they are stretched; not in layers with a base of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<RopeScaling>,
+    /// The share of each head that is rotated.
+    #[serde(skip_serializing_if = "is_one")]
+    pub partial_rotary_factor: f64,
     /// The normalisation before each half of a block and at the end.
     pub norm: Norm,
     /// Added to the variance before its root.
     pub norm_epsilon: f64,
     /// The other half of a block.
     pub mlp: Mlp,
+    /// Each half of a block is normalised once more before it joins the residual stream.
+    #[serde(skip_serializing_if = "is_false")]
+    pub post_norm: bool,
+    /// Both halves of a block read the same input (Wang, Komatsuzaki 2021).
+    #[serde(skip_serializing_if = "is_false")]
+    pub parallel_residual: bool,
     /// Biases in the attention's projections.
     pub attention_bias: bool,
+    /// A bias in the last of them; as in the others when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_output_bias: Option<bool>,
+    /// Attention scores are divided by the root of this; `head_dim` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_pre_attn_scalar: Option<f64>,
+    /// Attention scores become `softcap * tanh(scores / softcap)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention_softcap: Option<f64>,
+    /// How many positions a layer with a window sees, its own among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sliding_window: Option<usize>,
+    /// Which layers see a window; none when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layer_types: Vec<LayerType>,
     /// Biases in the MLP's projections.
     pub mlp_bias: bool,
     /// Normalise each head's queries and keys.
     pub qk_norm: bool,
     /// Normalise right after the embedding.
     pub embedding_norm: bool,
+    /// Multiply the embedding by the root of its width.
+    #[serde(skip_serializing_if = "is_false")]
+    pub scale_embeddings: bool,
     /// One table for ids and logits.
     pub tie_embeddings: bool,
     /// Logits become `softcap * tanh(logits / softcap)`. `false` in a run file switches it off.
@@ -59,6 +96,20 @@ pub struct GptConfig {
     pub residual_dropout: f64,
     /// Share of attention weights dropped in training; slow on CPU.
     pub attention_dropout: f64,
+    /// What the outputs of a classification head mean; empty where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// The id that fills up rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_token_id: Option<usize>,
+}
+
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 /// How a position is told.
@@ -77,8 +128,12 @@ pub enum Positions {
 pub enum Norm {
     /// Mean and variance, weight and bias.
     LayerNorm,
+    /// Mean and variance, a weight but no bias.
+    LayerNormUnbiased,
     /// Root of the mean square, with a weight.
     RmsNorm,
+    /// The same, multiplied by one more than the weight.
+    RmsNormOffset,
     /// Root of the mean square, nothing learned.
     RmsNormPlain,
 }
@@ -106,12 +161,22 @@ impl Mlp {
     pub fn is_gated(self) -> bool {
         matches!(self, Self::GatedSilu | Self::GatedGelu | Self::GatedGeluTanh)
     }
+
+    /// The plain one with the same activation, where there is one.
+    pub(crate) fn ungated(self) -> Self {
+        match self {
+            Self::GatedGelu => Self::Gelu,
+            Self::GatedGeluTanh => Self::GeluTanh,
+            other => other,
+        }
+    }
 }
 
 impl GptConfig {
     /// GPT-2 of 124 M parameters.
     pub fn gpt2() -> Self {
         Self {
+            family: None,
             vocab_size: 50257,
             context_length: 1024,
             hidden_size: 768,
@@ -122,18 +187,31 @@ impl GptConfig {
             intermediate_size: None,
             positions: Positions::Learned,
             rope_theta: 10_000.0,
+            local_rope_theta: None,
+            rope_scaling: None,
+            partial_rotary_factor: 1.0,
             norm: Norm::LayerNorm,
             norm_epsilon: 1e-5,
             mlp: Mlp::GeluTanh,
+            post_norm: false,
+            parallel_residual: false,
             attention_bias: true,
+            attention_output_bias: None,
+            query_pre_attn_scalar: None,
+            attention_softcap: None,
+            sliding_window: None,
+            layer_types: Vec::new(),
             mlp_bias: true,
             qk_norm: false,
             embedding_norm: false,
+            scale_embeddings: false,
             tie_embeddings: true,
             logit_softcap: None,
             embedding_dropout: 0.0,
             residual_dropout: 0.0,
             attention_dropout: 0.0,
+            labels: Vec::new(),
+            pad_token_id: None,
         }
     }
 
@@ -215,6 +293,16 @@ impl GptConfig {
     /// Width of a head.
     pub fn head_dim(&self) -> usize {
         self.head_dim.unwrap_or_else(|| self.hidden_size / self.n_heads.max(1))
+    }
+
+    /// How many numbers of a head are rotated.
+    pub fn rotary_width(&self) -> usize {
+        (self.head_dim() as f64 * self.partial_rotary_factor) as usize
+    }
+
+    /// Whether layer `layer` sees a window.
+    pub fn is_local(&self, layer: usize) -> bool {
+        self.layer_types.get(layer) == Some(&LayerType::SlidingAttention)
     }
 
     /// Width inside the MLP.

@@ -1,417 +1,349 @@
 //! `config.json` as Transformers writes it, to and from our configuration. No key is silently ignored.
 
-use super::{Architecture, BertConfig, GptConfig, Mlp, ModelConfig, Norm, Positions};
+use super::keys::Keys;
+use super::{BertConfig, GptConfig, ModelConfig};
+use crate::families::{self, Family};
 use crate::{Error, Result};
-use serde::de::DeserializeOwned;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
-
-/// Keys that do not change what this crate computes.
-const INERT: &[&str] = &[
-    "_attn_implementation_autoset",
-    "_name_or_path",
-    "add_cross_attention",
-    "architectures",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "classifier_dropout",
-    "cls_token_id",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "dtype",
-    "eos_token_id",
-    "finetuning_task",
-    "gradient_checkpointing",
-    "id2label",
-    "initializer_range",
-    "is_encoder_decoder",
-    "keys_to_ignore_at_inference",
-    "label2id",
-    "max_window_layers",
-    "model_type",
-    "n_ctx",
-    "output_attentions",
-    "output_hidden_states",
-    "output_past",
-    "pad_token_id",
-    "prefix",
-    "problem_type",
-    "reorder_and_upcast_attn",
-    "return_dict",
-    "sep_token_id",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "task_specific_params",
-    "tie_encoder_decoder",
-    "tokenizer_class",
-    "torch_dtype",
-    "torchscript",
-    "transformers_version",
-    "use_cache",
-    "directionality",
-    "pooler_fc_size",
-    "pooler_num_attention_heads",
-    "pooler_num_fc_layers",
-    "pooler_size_per_head",
-    "pooler_type",
-];
-
-/// Keys that would change it: only these values are supported.
-fn supported(key: &str, value: &Value) -> bool {
-    match key {
-        "scale_attn_weights" => *value == json!(true),
-        "scale_attn_by_inverse_layer_idx"
-        | "use_sliding_window"
-        | "is_decoder"
-        | "use_bidirectional_attention" => *value == json!(false),
-        "pretraining_tp" => *value == json!(1),
-        "position_embedding_type" => *value == json!("absolute"),
-        "partial_rotary_factor" => value.as_f64() == Some(1.0),
-        "rope_scaling" | "sliding_window" | "pruned_heads" => {
-            value.is_null() || value.as_object().is_some_and(Map::is_empty)
-        }
-        "layer_types" => value
-            .as_array()
-            .is_some_and(|types| types.iter().all(|one| *one == json!("full_attention"))),
-        _ => false,
-    }
-}
-
-/// Activations by their names in Transformers: plain and gated.
-const ACTIVATIONS: &[(&str, Mlp, Option<Mlp>)] = &[
-    ("gelu", Mlp::Gelu, Some(Mlp::GatedGelu)),
-    ("gelu_pytorch_tanh", Mlp::GeluTanh, Some(Mlp::GatedGeluTanh)),
-    ("gelu_new", Mlp::GeluTanh, Some(Mlp::GatedGeluTanh)),
-    ("relu2", Mlp::SquaredRelu, None),
-];
-
-fn activation_name(mlp: Mlp) -> &'static str {
-    match mlp {
-        Mlp::Gelu | Mlp::GatedGelu => "gelu",
-        Mlp::GeluTanh => "gelu_new",
-        Mlp::GatedGeluTanh => "gelu_pytorch_tanh",
-        Mlp::SquaredRelu => "relu2",
-        Mlp::GatedSilu => "silu",
-    }
-}
 
 /// Reads the text of the `config.json` at `path`.
 pub(crate) fn read(text: &str, path: &Path) -> Result<ModelConfig> {
     let fail = |problem: String| Error::ConfigFile { path: path.to_path_buf(), problem };
     let map = serde_json::from_str(text).map_err(|error| fail(error.to_string()))?;
-    let mut keys = Keys { map };
-    let kind: String = keys.need("model_type").map_err(fail)?;
-    let config = match kind.as_str() {
-        "gpt2" => gpt2(&mut keys).map(ModelConfig::Gpt),
-        "llama" => modern(&mut keys, Architecture::Llama).map(ModelConfig::Gpt),
-        "qwen3" => modern(&mut keys, Architecture::Qwen3).map(ModelConfig::Gpt),
-        "nanochat" => modern(&mut keys, Architecture::NanoChat).map(ModelConfig::Gpt),
-        "bert" => bert(&mut keys).map(ModelConfig::Bert),
-        _ => Err(format!("`model_type` is {kind:?}, known are gpt2, llama, qwen3, nanochat, bert")),
-    };
-    let config = config.map_err(fail)?;
-    keys.finish().map_err(fail)?;
+    let config = read_map(map).map_err(fail)?;
     config.validate().map_err(|error| fail(error.to_string()))?;
     Ok(config)
 }
 
-fn gpt2(keys: &mut Keys) -> Result<GptConfig, String> {
-    let start = GptConfig::gpt2();
-    Ok(GptConfig {
-        vocab_size: keys.or("vocab_size", start.vocab_size)?,
-        context_length: keys.or("n_positions", start.context_length)?,
-        hidden_size: keys.or("n_embd", start.hidden_size)?,
-        n_layers: keys.or("n_layer", start.n_layers)?,
-        n_heads: keys.or("n_head", start.n_heads)?,
-        intermediate_size: keys.or("n_inner", None)?,
-        norm_epsilon: keys.or("layer_norm_epsilon", 1e-5)?,
-        mlp: keys.activation("activation_function", "gelu_new", false)?,
-        tie_embeddings: keys.or("tie_word_embeddings", true)?,
-        embedding_dropout: keys.or("embd_pdrop", 0.1)?,
-        residual_dropout: keys.or("resid_pdrop", 0.1)?,
-        attention_dropout: keys.or("attn_pdrop", 0.1)?,
-        ..start
-    })
-}
-
-/// The three with rotary positions; defaults are those of the class in Transformers.
-fn modern(keys: &mut Keys, architecture: Architecture) -> Result<GptConfig, String> {
-    let nanochat = architecture == Architecture::NanoChat;
-    let qwen3 = architecture == Architecture::Qwen3;
-    let default_activation = if nanochat { "relu2" } else { "silu" };
-    if keys.map.get("use_sliding_window") != Some(&json!(true)) {
-        keys.map.shift_remove("sliding_window"); // Means nothing then.
-    }
-    Ok(GptConfig {
-        vocab_size: keys.need("vocab_size")?,
-        context_length: keys.or("max_position_embeddings", 2048)?,
-        hidden_size: keys.need("hidden_size")?,
-        n_layers: keys.need("num_hidden_layers")?,
-        n_heads: keys.need("num_attention_heads")?,
-        n_kv_heads: keys.or("num_key_value_heads", None)?,
-        head_dim: keys.or("head_dim", qwen3.then_some(128))?,
-        intermediate_size: Some(keys.need("intermediate_size")?),
-        positions: Positions::Rotary,
-        rope_theta: keys.rope_theta()?,
-        norm: if nanochat { Norm::RmsNormPlain } else { Norm::RmsNorm },
-        norm_epsilon: keys.or("rms_norm_eps", 1e-6)?,
-        mlp: keys.activation("hidden_act", default_activation, !nanochat)?,
-        attention_bias: keys.or("attention_bias", false)?,
-        mlp_bias: architecture == Architecture::Llama && keys.or("mlp_bias", false)?,
-        qk_norm: nanochat || qwen3,
-        embedding_norm: nanochat,
-        tie_embeddings: keys.or("tie_word_embeddings", false)?,
-        logit_softcap: match nanochat {
-            true => keys.or_null("final_logit_softcapping", Some(15.0))?,
-            false => None,
-        },
-        embedding_dropout: 0.0,
-        residual_dropout: 0.0,
-        attention_dropout: keys.or("attention_dropout", 0.0)?,
-    })
-}
-
-fn bert(keys: &mut Keys) -> Result<BertConfig, String> {
-    if !keys.or("tie_word_embeddings", true)? {
-        return Err("`tie_word_embeddings` is false, which this BERT is not".into());
-    }
-    Ok(BertConfig {
-        vocab_size: keys.or("vocab_size", 30522)?,
-        context_length: keys.or("max_position_embeddings", 512)?,
-        hidden_size: keys.or("hidden_size", 768)?,
-        n_layers: keys.or("num_hidden_layers", 12)?,
-        n_heads: keys.or("num_attention_heads", 12)?,
-        intermediate_size: Some(keys.or("intermediate_size", 3072)?),
-        token_types: keys.or("type_vocab_size", 2)?,
-        mlp: keys.activation("hidden_act", "gelu", false)?,
-        norm_epsilon: keys.or("layer_norm_eps", 1e-12)?,
-        hidden_dropout: keys.or("hidden_dropout_prob", 0.1)?,
-        attention_dropout: keys.or("attention_probs_dropout_prob", 0.1)?,
-    })
-}
-
-/// The keys not yet understood.
-struct Keys {
-    map: Map<String, Value>,
-}
-
-impl Keys {
-    fn parse<T: DeserializeOwned>(key: &str, value: Value) -> Result<T, String> {
-        serde_json::from_value(value).map_err(|error| format!("`{key}`: {error}"))
-    }
-
-    fn need<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, String> {
-        match self.map.shift_remove(key) {
-            Some(value) => Self::parse(key, value),
-            None => Err(format!("`{key}` is missing")),
+fn read_map(map: Map<String, Value>) -> Result<ModelConfig, String> {
+    let mut keys = Keys::new(map);
+    let (family, class) = family_of(&keys)?;
+    let is_classifier = class.is_some() && class == family.classes().classifier;
+    let labels = match is_classifier {
+        true => keys.labels()?,
+        false => {
+            keys.ignore(&["id2label", "num_labels"]);
+            Vec::new()
         }
-    }
-
-    /// The key, or where it is missing or null the default of Transformers.
-    fn or<T: DeserializeOwned>(&mut self, key: &str, default: T) -> Result<T, String> {
-        match self.map.shift_remove(key) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => Self::parse(key, value),
-        }
-    }
-
-    /// The key, where null means none.
-    fn or_null(&mut self, key: &str, default: Option<f64>) -> Result<Option<f64>, String> {
-        self.map.shift_remove(key).map_or(Ok(default), |value| Self::parse(key, value))
-    }
-
-    fn activation(&mut self, key: &str, default: &str, gated: bool) -> Result<Mlp, String> {
-        let name: String = self.or(key, default.to_string())?;
-        if gated && name == "silu" {
-            return Ok(Mlp::GatedSilu);
-        }
-        let known = ACTIVATIONS.iter().find(|entry| entry.0 == name);
-        let mlp = known.and_then(|entry| if gated { entry.2 } else { Some(entry.1) });
-        mlp.ok_or_else(|| format!("`{key}` is {name:?}, which this model has no layer for"))
-    }
-
-    /// From `rope_parameters` (Transformers 5) or `rope_theta` (before).
-    fn rope_theta(&mut self) -> Result<f64, String> {
-        let plain = self.or("rope_theta", 10_000.0)?;
-        let mut rope: Map<String, Value> = self.or("rope_parameters", Map::new())?;
-        let theta = match rope.shift_remove("rope_theta") {
-            Some(value) => Self::parse("rope_parameters.rope_theta", value)?,
-            None => plain,
-        };
-        if rope.get("rope_type") == Some(&json!("default")) {
-            rope.shift_remove("rope_type");
-        }
-        match rope.iter().find(|(key, value)| !supported(key, value)) {
-            None => Ok(theta),
-            Some((key, value)) => Err(format!("`rope_parameters.{key}` is {value}, not supported")),
-        }
-    }
-
-    /// Whatever is left must be known not to matter.
-    fn finish(self) -> Result<(), String> {
-        let matters = |key: &str, value: &Value| {
-            !INERT.contains(&key) && !supported(key, value) && !key.starts_with("_")
-        };
-        match self.map.iter().find(|(key, value)| matters(key, value)) {
-            None => Ok(()),
-            Some((key, value)) => {
-                Err(format!("`{key}` is {value}, which this crate does not know"))
-            }
-        }
-    }
-}
-
-/// The `config.json` of a model. `class` is the name of a BERT's class in Transformers.
-pub(crate) fn write(config: &ModelConfig, class: &str, dtype: &str) -> Result<Value> {
-    let mut value = match config {
-        ModelConfig::Gpt(config) => match config.architecture()? {
-            Architecture::Gpt2 => write_gpt2(config),
-            architecture => write_modern(config, architecture),
-        },
-        ModelConfig::Bert(config) => write_bert(config),
     };
+    let mut config = family.read(&mut keys)?;
+    let pad_token_id: Option<i64> = keys.or_null("pad_token_id", None)?;
+    let pad = pad_token_id.and_then(|id| usize::try_from(id).ok());
+    config.set_common(family.model_type(), labels, pad);
+    keys.finish()?;
+    Ok(config)
+}
+
+/// The family that `model_type` or a class in `architectures` names, and that class.
+fn family_of(keys: &Keys) -> Result<(&'static Family, Option<&'static str>), String> {
+    let class = match keys.peek("architectures") {
+        Some(Value::Array(classes)) => classes.first().and_then(Value::as_str),
+        _ => None,
+    };
+    let by_type = match keys.peek("model_type") {
+        None | Some(Value::Null) => None,
+        Some(value) => match value.as_str().and_then(families::named) {
+            Some(family) => Some(family),
+            None => {
+                let known = families::known().join(", ");
+                return Err(format!("`model_type` is {value}, known are {known}"));
+            }
+        },
+    };
+    let Some(class) = class else {
+        return match by_type {
+            Some(family) => Ok((family, None)),
+            None => Err("`model_type` and `architectures` are missing".into()),
+        };
+    };
+    let candidates = by_type.map_or_else(families::all, |family| vec![family]);
+    let found = candidates.iter().find_map(|family| {
+        let known = family.classes().all().find(|known| *known == class);
+        known.map(|known| (*family, Some(known)))
+    });
+    found.ok_or_else(|| {
+        let known: Vec<_> = candidates.iter().flat_map(|family| family.classes().all()).collect();
+        format!("`architectures` has {class:?}, known are {}", known.join(", "))
+    })
+}
+
+/// The `config.json` of a model. `class` is the name of its class in Transformers.
+pub(crate) fn write(config: &ModelConfig, class: &str, dtype: &str) -> Result<Value> {
+    let mut map = config.family()?.write(config);
     let common = [
         ("architectures", json!([class])),
         ("bos_token_id", Value::Null),
         ("eos_token_id", Value::Null),
         ("torch_dtype", json!(dtype)),
     ];
-    if let Value::Object(map) = &mut value {
-        map.extend(common.map(|(key, value)| (key.to_string(), value)));
-    }
-    Ok(value)
-}
-
-fn write_gpt2(config: &GptConfig) -> Value {
-    json!({
-        "model_type": "gpt2",
-        "vocab_size": config.vocab_size,
-        "n_positions": config.context_length,
-        "n_embd": config.hidden_size,
-        "n_layer": config.n_layers,
-        "n_head": config.n_heads,
-        "n_inner": config.intermediate_size(),
-        "activation_function": activation_name(config.mlp),
-        "layer_norm_epsilon": config.norm_epsilon,
-        "tie_word_embeddings": config.tie_embeddings,
-        "embd_pdrop": config.embedding_dropout,
-        "resid_pdrop": config.residual_dropout,
-        "attn_pdrop": config.attention_dropout,
-    })
-}
-
-fn write_modern(config: &GptConfig, architecture: Architecture) -> Value {
-    let mut value = json!({
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.context_length,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.n_kv_heads(),
-        "intermediate_size": config.intermediate_size(),
-        "hidden_act": activation_name(config.mlp),
-        "rms_norm_eps": config.norm_epsilon,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
-        "attention_bias": config.attention_bias,
-        "attention_dropout": config.attention_dropout,
-        "tie_word_embeddings": config.tie_embeddings,
-        "pad_token_id": null,
-    });
-    let own = match architecture {
-        Architecture::NanoChat => json!({
-            "model_type": "nanochat",
-            "final_logit_softcapping": config.logit_softcap,
-        }),
-        Architecture::Qwen3 => json!({"model_type": "qwen3", "head_dim": config.head_dim()}),
-        _ => json!({
-            "model_type": "llama",
-            "head_dim": config.head_dim(),
-            "mlp_bias": config.mlp_bias,
-        }),
+    map.extend(common.map(|(key, value)| (key.to_string(), value)));
+    let (labels, pad) = match config {
+        ModelConfig::Gpt(config) => (&config.labels, config.pad_token_id),
+        ModelConfig::Bert(config) => (&config.labels, config.pad_token_id),
     };
-    if let (Value::Object(map), Value::Object(own)) = (&mut value, own) {
-        map.extend(own);
+    if !labels.is_empty() {
+        let numbered = || labels.iter().enumerate();
+        let names: Map<_, _> = numbered().map(|(id, name)| (id.to_string(), json!(name))).collect();
+        let ids: Map<_, _> = numbered().map(|(id, name)| (name.clone(), json!(id))).collect();
+        map.insert("id2label".into(), Value::Object(names));
+        map.insert("label2id".into(), Value::Object(ids));
     }
-    value
+    if pad.is_some() || matches!(config, ModelConfig::Gpt(_)) {
+        map.insert("pad_token_id".into(), json!(pad));
+    }
+    Ok(Value::Object(map))
 }
 
-fn write_bert(config: &BertConfig) -> Value {
-    json!({
-        "model_type": "bert",
-        "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.context_length,
-        "hidden_size": config.hidden_size,
-        "num_hidden_layers": config.n_layers,
-        "num_attention_heads": config.n_heads,
-        "intermediate_size": config.intermediate_size(),
-        "type_vocab_size": config.token_types,
-        "hidden_act": activation_name(config.mlp),
-        "layer_norm_eps": config.norm_epsilon,
-        "hidden_dropout_prob": config.hidden_dropout,
-        "attention_probs_dropout_prob": config.attention_dropout,
-    })
+impl ModelConfig {
+    fn set_common(&mut self, family: &str, names: Vec<String>, pad: Option<usize>) {
+        let (name, labels, pad_token_id) = match self {
+            Self::Gpt(GptConfig { family, labels, pad_token_id, .. }) => {
+                (family, labels, pad_token_id)
+            }
+            Self::Bert(BertConfig { family, labels, pad_token_id, .. }) => {
+                (family, labels, pad_token_id)
+            }
+        };
+        *name = Some(family.to_string());
+        *labels = names;
+        *pad_token_id = pad;
+    }
+
+    /// The family it is saved as: the one it names, or the first that has its combination of keys.
+    pub(crate) fn family(&self) -> Result<&'static Family> {
+        let (name, candidates) = match self {
+            Self::Gpt(config) => (config.family.as_deref(), families::decoders()),
+            Self::Bert(config) => (config.family.as_deref(), families::encoders()),
+        };
+        let named = |name: &str| candidates.iter().find(|family| family.model_type() == name);
+        let candidates = match name {
+            None => candidates,
+            Some(name) => match named(name) {
+                Some(family) => vec![*family],
+                None => {
+                    let known: Vec<_> = candidates.iter().map(|one| one.model_type()).collect();
+                    let problem = format!("is {name:?}, known are {}", known.join(", "));
+                    return Err(Error::Config { key: "family", problem });
+                }
+            },
+        };
+        let mut nearest = (usize::MAX, "", String::new());
+        for family in candidates {
+            let (count, keys) = match self.misses(family) {
+                Ok(missed) if missed.is_empty() => return Ok(family),
+                Ok(missed) => (missed.len(), missed.join(", ")),
+                Err(problem) => (usize::MAX - 1, problem),
+            };
+            if count < nearest.0 {
+                nearest = (count, family.classes().head, keys);
+            }
+        }
+        let (_, architecture, keys) = nearest;
+        Err(Error::Combination { architecture, problem: format!("needs {keys}") })
+    }
+
+    /// What keeps the configuration from being this family's: the keys that would read back otherwise
+    /// if it were written.
+    fn misses(&self, family: &Family) -> Result<Vec<String>, String> {
+        let mut read = family.read(&mut Keys::new(family.write(self)))?;
+        read.set_common("", Vec::new(), None);
+        let (own, read) = (self.normal(), read.normal());
+        let more = own.keys().filter(|key| !read.contains_key(*key));
+        let missed = read.keys().chain(more).filter(|key| own.get(*key) != read.get(*key));
+        Ok(missed.map(|key| format!("`{key}` to be {}", shown(read.get(key)))).collect())
+    }
+
+    /// Every size said, and nothing of what any family can have.
+    fn normal(&self) -> Map<String, Value> {
+        let mut config = self.clone();
+        config.set_common("", Vec::new(), None);
+        match &mut config {
+            Self::Gpt(config) => {
+                config.n_kv_heads = Some(config.n_kv_heads());
+                config.head_dim = Some(config.head_dim());
+                config.intermediate_size = Some(config.intermediate_size());
+                let output_bias = config.attention_output_bias;
+                config.attention_output_bias =
+                    output_bias.filter(|&it| it != config.attention_bias);
+                let usual = Some(config.head_dim() as f64);
+                config.query_pre_attn_scalar =
+                    config.query_pre_attn_scalar.filter(|_| config.query_pre_attn_scalar != usual);
+                fields(config)
+            }
+            Self::Bert(config) => {
+                config.intermediate_size = Some(config.intermediate_size());
+                fields(config)
+            }
+        }
+    }
+}
+
+fn fields(config: &impl Serialize) -> Map<String, Value> {
+    match json!(config) {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// A value as a person would type it.
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "absent".into(),
+        Some(value) if value.as_f64() == Some(0.0) => "0".into(),
+        Some(value) => value.to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{LayerType, Mlp, Norm, Positions, RopeScaling};
 
     fn check(text: &str, expected: &str) {
         let error = read(text, Path::new("config.json")).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
+    fn llama(rest: &str) -> String {
+        format!(
+            r#"{{"model_type": "llama", "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 8, {rest}}}"#
+        )
+    }
+
     #[test]
     fn keys_that_are_not_followed_are_errors() {
         check("[]", "config.json");
-        check(r#"{"model_type": "mamba"}"#, "`model_type` is \"mamba\"");
+        check(r#"{"model_type": "mamba"}"#, "\"mamba\", known are gpt2, llama, qwen3, nanochat");
+        check(r#"{"architectures": ["MambaForCausalLM"]}"#, "known are GPT2LMHeadModel, GPT2Model");
+        check("{}", "`model_type` and `architectures` are missing");
+        let tagger = r#"{"model_type": "bert", "architectures": ["BertForTokenClassification"]}"#;
+        check(tagger, "known are BertForMaskedLM, BertModel, BertForSequenceClassification");
         check(r#"{"model_type": "gpt2", "n_embed": 3}"#, "`n_embed` is 3");
         check(r#"{"model_type": "gpt2", "scale_attn_weights": false}"#, "`scale_attn_weights`");
         check(r#"{"model_type": "gpt2", "activation_function": "mish"}"#, "\"mish\"");
         check(r#"{"model_type": "gpt2", "n_head": 7}"#, "`n_heads` is 7");
         check(r#"{"model_type": "gpt2", "n_head": -1}"#, "`n_head`: invalid value");
         check(r#"{"model_type": "llama"}"#, "`vocab_size` is missing");
-        let llama = |rest| {
-            format!(
-                r#"{{"model_type": "llama", "vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1,
-                "num_attention_heads": 2, "intermediate_size": 8, {rest}}}"#
-            )
-        };
-        check(&llama(r#""rope_parameters": {"rope_type": "yarn"}"#), "rope_parameters.rope_type");
-        check(&llama(r#""rope_scaling": {"type": "linear"}"#), "`rope_scaling`");
         check(&llama(r#""use_sliding_window": true"#), "`use_sliding_window` is true");
         check(&llama(r#""mlp_biased": true"#), "`mlp_biased` is true");
+        let mistral = llama(r#""layer_types": ["chunked_attention"]"#).replace("llama", "mistral");
+        check(&mistral, "`layer_types` is");
+        let qwen = llama(r#""layer_types": ["full_attention"]"#).replace("llama", "qwen2");
+        check(&qwen, "`layer_types` has 1 entries for 2 layers");
+    }
+
+    #[test]
+    fn rotary_scaling_that_is_not_followed_is_an_error() {
+        check(
+            &llama(r#""rope_parameters": {"rope_type": "longrope"}"#),
+            "`rope_parameters.rope_type` is \"longrope\", known are default, linear, dynamic, yarn",
+        );
+        check(&llama(r#""rope_scaling": {"type": "linear"}"#), "`rope_scaling`: missing field");
+        let zero = r#""rope_scaling": {"type": "linear", "factor": 0}"#;
+        check(&llama(zero), "`rope_scaling` has a `factor` that is too small");
+        let odd = r#""rope_scaling": {"rope_type": "linear", "factor": 2, "beta": 1}"#;
+        check(&llama(odd), "unknown field `beta`");
+        check(&llama(r#""partial_rotary_factor": 0.5"#), "`partial_rotary_factor` is 0.5");
+    }
+
+    #[test]
+    fn old_and_new_spellings_mean_the_same() {
+        let of = |rest: &str| read(&llama(rest), Path::new("config.json")).unwrap();
+        assert_eq!(
+            of(r#""rope_theta": 500, "rope_scaling": {"type": "linear", "factor": 2}"#),
+            of(r#""rope_parameters": {"rope_type": "linear", "factor": 2, "rope_theta": 500}"#)
+        );
+        let ModelConfig::Gpt(longer) = of(r#""max_position_embeddings": 100,
+            "rope_scaling": {"type": "dynamic", "factor": 4}"#)
+        else {
+            panic!()
+        };
+        assert_eq!(longer.context_length, 400);
+    }
+
+    fn sized(config: GptConfig) -> GptConfig {
+        GptConfig {
+            vocab_size: 9,
+            n_layers: 2,
+            intermediate_size: Some(config.intermediate_size()),
+            n_kv_heads: match config.positions {
+                Positions::Learned => None,
+                Positions::Rotary => Some(config.n_kv_heads()),
+            },
+            head_dim: match config.norm {
+                Norm::RmsNorm => Some(config.head_dim()),
+                _ => config.head_dim,
+            },
+            ..config
+        }
     }
 
     #[test]
     fn what_is_written_reads_back_the_same() {
+        let windowed = GptConfig {
+            sliding_window: Some(3),
+            layer_types: vec![LayerType::FullAttention, LayerType::SlidingAttention],
+            ..GptConfig::qwen3_small()
+        };
+        let factors = RopeScaling::Llama3 {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings: 512,
+        };
         let presets = [
-            GptConfig { n_layers: 2, intermediate_size: Some(512), ..GptConfig::tiny() },
-            GptConfig { head_dim: Some(32), ..GptConfig::qwen3_small() },
-            GptConfig { mlp: Mlp::GatedGelu, mlp_bias: true, ..GptConfig::llama_small() },
-            GptConfig { logit_softcap: None, ..GptConfig::depth(2) },
+            ("gpt2", GptConfig::tiny()),
+            ("qwen3", windowed),
+            (
+                "llama",
+                GptConfig { mlp: Mlp::GatedGelu, mlp_bias: true, ..GptConfig::llama_small() },
+            ),
+            ("llama", GptConfig { rope_scaling: Some(factors), ..GptConfig::llama_small() }),
+            ("nanochat", GptConfig { logit_softcap: None, ..GptConfig::depth(2) }),
         ];
-        for preset in presets {
-            let config = GptConfig {
-                vocab_size: 9,
-                intermediate_size: Some(preset.intermediate_size()),
-                n_kv_heads: match preset.positions {
-                    Positions::Learned => None,
-                    Positions::Rotary => Some(preset.n_kv_heads()),
-                },
-                head_dim: match preset.norm {
-                    Norm::RmsNorm => Some(preset.head_dim()),
-                    _ => preset.head_dim,
-                },
-                ..preset
-            };
-            let config = ModelConfig::Gpt(config);
-            let text = write(&config, "", "float32").unwrap().to_string();
-            assert_eq!(read(&text, Path::new("config.json")).unwrap(), config);
+        for (family, preset) in presets {
+            let mut config = ModelConfig::Gpt(sized(preset));
+            let text = write(&config, config.architecture().unwrap(), "float32").unwrap();
+            config.set_common(family, Vec::new(), None);
+            assert_eq!(read(&text.to_string(), Path::new("config.json")).unwrap(), config);
         }
+    }
+
+    fn check_family(config: GptConfig, expected: Result<&str, &str>) {
+        match (ModelConfig::Gpt(config).architecture(), expected) {
+            (Ok(got), Ok(wanted)) => assert_eq!(got, wanted),
+            (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+            (got, _) => panic!("{got:?}"),
+        }
+    }
+
+    #[test]
+    fn each_preset_has_its_architecture() {
+        check_family(GptConfig::gpt2(), Ok("GPT2LMHeadModel"));
+        check_family(GptConfig::llama_small(), Ok("LlamaForCausalLM"));
+        check_family(GptConfig::qwen3_small(), Ok("Qwen3ForCausalLM"));
+        check_family(GptConfig::depth(4), Ok("NanoChatForCausalLM"));
+        let uncapped = GptConfig { logit_softcap: None, ..GptConfig::depth(4) };
+        check_family(uncapped, Ok("NanoChatForCausalLM"));
+        let named = GptConfig { family: Some("mistral".into()), ..GptConfig::llama_small() };
+        check_family(named, Ok("MistralForCausalLM"));
+    }
+
+    #[test]
+    fn a_combination_that_none_has_names_the_keys() {
+        let capped = GptConfig { logit_softcap: Some(15.0), ..GptConfig::gpt2() };
+        check_family(capped, Err("GPT2LMHeadModel, needs `logit_softcap` to be absent"));
+        let unnormed = GptConfig { qk_norm: false, embedding_norm: false, ..GptConfig::depth(4) };
+        let needs = "NanoChatForCausalLM, needs `qk_norm` to be true, `embedding_norm`";
+        check_family(unnormed, Err(needs));
+        let dropping = GptConfig { residual_dropout: 0.1, ..GptConfig::llama_small() };
+        check_family(dropping, Err("LlamaForCausalLM, needs `residual_dropout` to be 0"));
+        let gated = GptConfig { mlp: Mlp::GatedSilu, ..GptConfig::depth(4) };
+        check_family(gated, Err("NanoChatForCausalLM, needs `mlp` to be \"squared_relu\""));
+        let unknown = GptConfig { family: Some("mamba".into()), ..GptConfig::gpt2() };
+        check_family(unknown, Err("`family` is \"mamba\", known are gpt2, llama"));
     }
 }

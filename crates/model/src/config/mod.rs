@@ -1,17 +1,18 @@
 //! What a model is made of: plain data, presets as functions, checked by `validate`.
 
-mod architecture;
 mod bert;
 mod gpt;
 mod huggingface;
+pub(crate) mod keys;
+mod rope;
 mod size;
 mod typed;
 mod validate;
 
-pub use architecture::Architecture;
-pub use bert::BertConfig;
+pub use bert::{BertConfig, Pooling};
 pub use gpt::{GptConfig, Mlp, Norm, Positions};
 pub(crate) use huggingface::{read, write};
+pub use rope::{LayerType, RopeScaling, Yarn};
 
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -45,14 +46,6 @@ pub(crate) enum Dial<'a> {
 }
 
 impl ModelConfig {
-    /// Checks that the model can be built, and saved as an architecture that Transformers has.
-    pub fn validate(&self) -> Result<()> {
-        match self {
-            Self::Gpt(config) => config.validate(),
-            Self::Bert(config) => config.validate(),
-        }
-    }
-
     /// Learned numbers, a tied table counted once.
     pub fn parameter_count(&self) -> u64 {
         match self {
@@ -86,6 +79,20 @@ impl ModelConfig {
             Self::Gpt(config) => config.vocab_size,
             Self::Bert(config) => config.vocab_size,
         }
+    }
+
+    /// What the outputs of a classification head mean; empty where the model has none.
+    pub fn labels(&self) -> &[String] {
+        match self {
+            Self::Gpt(config) => &config.labels,
+            Self::Bert(config) => &config.labels,
+        }
+    }
+
+    /// What Transformers calls the model with the head that pre-training needs, or an error that names
+    /// the keys which keep it from being of the nearest family.
+    pub fn architecture(&self) -> Result<&'static str> {
+        Ok(self.family()?.classes().head)
     }
 
     /// Fills in what only the tokenizer knows.

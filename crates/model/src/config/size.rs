@@ -26,10 +26,14 @@ impl GptConfig {
             Positions::Learned => wide(self.context_length) * width,
             Positions::Rotary => 0,
         };
-        let tables = if self.tie_embeddings { 1 } else { 2 };
+        let head = match (self.labels.len(), self.tie_embeddings) {
+            (0, true) => 0,
+            (0, false) => vocab,
+            (labels, _) => wide(labels),
+        };
         let norm = norm_size(self.norm) * width;
         narrow(
-            wide(self.n_layers) * (matrices + vectors) + tables * vocab * width + positions + norm,
+            wide(self.n_layers) * (matrices + vectors) + (vocab + head) * width + positions + norm,
         )
     }
 
@@ -38,7 +42,11 @@ impl GptConfig {
         let layers = self.n_layers as f64;
         let matrices = layers * self.block().matrices as f64;
         let head = self.vocab_size as f64 * self.hidden_size as f64;
-        let attention = layers * (self.n_heads * self.head_dim()) as f64 * context as f64;
+        let window = self.sliding_window.unwrap_or(context).min(context);
+        let seen: usize = (0..self.n_layers.min(1 << 20))
+            .map(|layer| if self.is_local(layer) { window } else { context })
+            .sum();
+        let attention = (self.n_heads * self.head_dim()) as f64 * seen as f64;
         2.0 * (matrices + head) + 4.0 * attention
     }
 
@@ -48,9 +56,13 @@ impl GptConfig {
         let (queries, keys) = (wide(self.n_heads) * head, wide(self.n_kv_heads()) * head);
         let ups = if self.mlp.is_gated() { 2 } else { 1 };
         let norm = norm_size(self.norm);
-        let mut vectors = 2 * norm * width;
+        let norms = if self.post_norm { 4 } else { 2 };
+        let mut vectors = norms * norm * width;
         if self.attention_bias {
-            vectors += queries + 2 * keys + width;
+            vectors += queries + 2 * keys;
+        }
+        if self.attention_output_bias.unwrap_or(self.attention_bias) {
+            vectors += width;
         }
         if self.mlp_bias {
             vectors += ups * inner + width;
@@ -67,19 +79,33 @@ impl GptConfig {
 fn norm_size(norm: Norm) -> u128 {
     match norm {
         Norm::LayerNorm => 2,
-        Norm::RmsNorm => 1,
+        Norm::LayerNormUnbiased | Norm::RmsNorm | Norm::RmsNormOffset => 1,
         Norm::RmsNormPlain => 0,
     }
 }
 
 impl BertConfig {
-    /// Learned numbers of the encoder and its head for masked ids, the tied table counted once.
+    /// Learned numbers of the encoder and its head, for masked ids or for classes, the tied table
+    /// counted once.
     pub fn parameter_count(&self) -> u64 {
         let (vocab, width) = (wide(self.vocab_size), wide(self.hidden_size));
-        let tables = vocab + wide(self.context_length) + wide(self.token_types);
+        let positions = match self.positions {
+            Positions::Learned => wide(self.context_length) + wide(self.position_offset),
+            Positions::Rotary => 0,
+        };
+        let tables = vocab + positions + wide(self.token_types);
         let Block { matrices, vectors } = self.block();
-        let head = width * width + 3 * width + vocab;
-        narrow(wide(self.n_layers) * (matrices + vectors) + (tables + 2) * width + head)
+        let norm = norm_size(self.norm) * width;
+        // Of the embedding; and of the end, less the one that the first block does without, is none.
+        let dense = width * width + if self.classifier_bias { width } else { 0 };
+        let transform_norm = if self.labels.is_empty() || self.pre_norm { norm } else { 0 };
+        let last = match (self.labels.len(), self.decoder_bias) {
+            (0, true) => vocab,
+            (0, false) => 0,
+            (labels, _) => wide(labels) * (width + 1),
+        };
+        let head = dense + transform_norm + last;
+        narrow(wide(self.n_layers) * (matrices + vectors) + tables * width + norm + head)
     }
 
     /// See [`ModelConfig::flops_per_token`](crate::ModelConfig::flops_per_token). The head is
@@ -87,15 +113,24 @@ impl BertConfig {
     pub fn flops_per_token(&self, context: usize) -> f64 {
         let (layers, width) = (self.n_layers as f64, self.hidden_size as f64);
         let head = width * width + self.vocab_size as f64 * width;
-        2.0 * (layers * self.block().matrices as f64 + head) + 4.0 * layers * width * context as f64
+        let window = self.local_attention.unwrap_or(context).min(context);
+        let seen: usize = (0..self.n_layers.min(1 << 20))
+            .map(|layer| if self.is_local(layer) { window } else { context })
+            .sum();
+        2.0 * (layers * self.block().matrices as f64 + head) + 4.0 * width * seen as f64
     }
 
     fn block(&self) -> Block {
         let (width, inner) = (wide(self.hidden_size), wide(self.intermediate_size()));
-        Block {
-            matrices: 4 * width * width + 2 * width * inner,
-            vectors: 4 * width + inner + width + 4 * width,
+        let ups = if self.mlp.is_gated() { 2 } else { 1 };
+        let mut vectors = 2 * norm_size(self.norm) * width;
+        if self.attention_bias {
+            vectors += 4 * width;
         }
+        if self.mlp_bias {
+            vectors += ups * inner + width;
+        }
+        Block { matrices: 4 * width * width + (ups + 1) * width * inner, vectors }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Checks of a configuration before anything is allocated: each error names its key.
 
-use super::{BertConfig, GptConfig, Positions};
+use super::{BertConfig, GptConfig, LayerType, ModelConfig, Positions};
 use crate::{Error, Result};
 
 /// No single size may be larger: products of two then fit libtorch's 64-bit sizes.
@@ -48,8 +48,8 @@ fn check_total(parameters: u64) -> Result<()> {
 }
 
 impl GptConfig {
-    /// Checks that the model can be built, and saved as an architecture that Transformers has.
-    pub fn validate(&self) -> Result<()> {
+    /// Checks that the model can be built.
+    fn validate(&self) -> Result<()> {
         check_size("vocab_size", self.vocab_size)?;
         check_size("context_length", self.context_length)?;
         check_size("hidden_size", self.hidden_size)?;
@@ -62,35 +62,100 @@ impl GptConfig {
         }
         check_size("head_dim", self.head_dim())?;
         check_divides("n_kv_heads", self.n_kv_heads(), ("n_heads", self.n_heads))?;
-        if self.positions == Positions::Rotary && self.head_dim() % 2 == 1 {
-            let problem = format!("is {}, rotary positions need an even one", self.head_dim());
-            return refuse("head_dim", problem);
+        if self.positions == Positions::Rotary {
+            self.check_rotary()?;
         }
         check_positive("rope_theta", self.rope_theta)?;
+        check_positive("query_pre_attn_scalar", self.query_pre_attn_scalar.unwrap_or(1.0))?;
+        check_positive("attention_softcap", self.attention_softcap.unwrap_or(1.0))?;
+        check_windows("sliding_window", self.sliding_window, &self.layer_types, self.n_layers)?;
         check_positive("norm_epsilon", self.norm_epsilon)?;
         check_positive("logit_softcap", self.logit_softcap.unwrap_or(1.0))?;
         check_share("embedding_dropout", self.embedding_dropout)?;
         check_share("residual_dropout", self.residual_dropout)?;
         check_share("attention_dropout", self.attention_dropout)?;
-        check_total(self.parameter_count())?;
-        self.architecture().map(|_| ())
+        check_total(self.parameter_count())
+    }
+
+    fn check_rotary(&self) -> Result<()> {
+        let share = self.partial_rotary_factor;
+        if !(0.0..=1.0).contains(&share) {
+            return refuse("partial_rotary_factor", format!("is {share}, must be from 0 to 1"));
+        }
+        let width = self.rotary_width();
+        if !width.is_multiple_of(2) || width == 0 {
+            return match share == 1.0 {
+                true => {
+                    refuse("head_dim", format!("is {width}, rotary positions need an even one"))
+                }
+                false => {
+                    let problem = format!("rotates {width} numbers of a head, must be even");
+                    refuse("partial_rotary_factor", problem)
+                }
+            };
+        }
+        check_positive("local_rope_theta", self.local_rope_theta.unwrap_or(1.0))?;
+        for (key, number) in self.rope_scaling.iter().flat_map(|scaling| scaling.positive()) {
+            check_positive("rope_scaling", number).map_err(|_| Error::Config {
+                key: "rope_scaling",
+                problem: format!("has a `{key}` that is too small"),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A window where a layer sees one, and a type for each layer or none.
+fn check_windows(
+    key: &'static str,
+    window: Option<usize>,
+    types: &[LayerType],
+    n_layers: usize,
+) -> Result<()> {
+    if !types.is_empty() && types.len() != n_layers {
+        let problem = format!("has {} entries for {n_layers} layers", types.len());
+        return refuse("layer_types", problem);
+    }
+    match (window, types.contains(&LayerType::SlidingAttention)) {
+        (Some(window), true) => check_size(key, window),
+        (None, true) => refuse(key, "is absent, and `layer_types` has windows"),
+        (_, false) => Ok(()),
+    }
+}
+
+impl ModelConfig {
+    /// Checks that the model can be built, and saved as an architecture that Transformers has.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Gpt(config) => config.validate()?,
+            Self::Bert(config) => config.validate()?,
+        }
+        self.family().map(|_| ())
     }
 }
 
 impl BertConfig {
     /// Checks that the model can be built.
-    pub fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         check_size("vocab_size", self.vocab_size)?;
         check_size("context_length", self.context_length)?;
         check_size("hidden_size", self.hidden_size)?;
         check_size("n_layers", self.n_layers)?;
         check_size("n_heads", self.n_heads)?;
-        check_size("token_types", self.token_types)?;
         check_size("intermediate_size", self.intermediate_size())?;
         check_divides("n_heads", self.n_heads, ("hidden_size", self.hidden_size))?;
-        if self.mlp.is_gated() {
+        if self.mlp.is_gated() && !self.pre_norm {
             return refuse("mlp", "is gated, which BERT is not");
         }
+        if self.positions == Positions::Rotary
+            && !(self.hidden_size / self.n_heads).is_multiple_of(2)
+        {
+            return refuse("n_heads", "makes heads of an odd width, which cannot be rotated");
+        }
+        check_positive("rope_theta", self.rope_theta.unwrap_or(1.0))?;
+        check_positive("local_rope_theta", self.local_rope_theta.unwrap_or(1.0))?;
+        check_windows("local_attention", self.local_attention, &self.layer_types, self.n_layers)?;
+        check_share("classifier_dropout", self.classifier_dropout.unwrap_or(0.0))?;
         check_positive("norm_epsilon", self.norm_epsilon)?;
         check_share("hidden_dropout", self.hidden_dropout)?;
         check_share("attention_dropout", self.attention_dropout)?;

@@ -6,6 +6,7 @@ use super::{
     Allowed, FinishReason, Generated, GeneratedToken, GenerationConfig, OnToken, TokenMask,
 };
 use crate::gpt::{Cache, Gpt};
+use crate::model::NO_GPT_HEAD;
 use crate::{Error, Inputs, Model, Result};
 use idiolect_torch::NoGrad;
 use tch::{Kind, Tensor};
@@ -94,7 +95,7 @@ struct NextLogits {
 /// The logits after the last of `ids`.
 fn next_logits(gpt: &Gpt, ids: &Tensor, cache: &mut Cache) -> Result<NextLogits> {
     let hidden = gpt.hidden_states_cached(ids, cache)?; // [1, T, D]
-    let logits = gpt.head(&hidden.select(1, -1))?.squeeze_dim(0).to_kind(Kind::Float); // [V]
+    let logits = gpt.head(&hidden.select(1, -1)).unwrap_or(Err(NO_GPT_HEAD))?.squeeze_dim(0).to_kind(Kind::Float); // [V]
     let log_sum = logits.logsumexp(&[0i64][..], false).double_value(&[]);
     let logits = Vec::<f32>::try_from(logits).map_err(idiolect_torch::TorchError::from)?;
     Ok(NextLogits { logits, log_sum })

@@ -2,11 +2,10 @@
 
 use crate::Result;
 use crate::init::Init;
-use crate::layers::rotary::Angles;
-use crate::layers::{Form, Linear, Mask};
+use crate::layers::{Angles, Form, Linear, Mask};
 use crate::parameter::{ParameterKind, Path};
 use idiolect_torch::HeadSteps;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// `[B, T, D]` to `[B, T, D]`.
 #[derive(Debug)]
@@ -15,6 +14,8 @@ pub(crate) struct Attention {
     out: Linear,
     qk_norm: QkNorm,
     config: AttentionConfig,
+    /// Each head's queries, keys and values lie together, `[B, T, H, 3, d]` (GPT-NeoX).
+    per_head: bool,
 }
 
 /// Sizes of an attention layer.
@@ -24,7 +25,15 @@ pub(crate) struct AttentionConfig {
     pub(crate) n_heads: i64,
     pub(crate) n_kv_heads: i64,
     pub(crate) head_dim: i64,
+    /// Of queries, keys and values.
     pub(crate) bias: bool,
+    pub(crate) out_bias: bool,
+    /// Scores are multiplied by this; by `1 / sqrt(d)` when absent.
+    pub(crate) scale: Option<f64>,
+    /// Scores become `softcap * tanh(scores / softcap)`.
+    pub(crate) softcap: Option<f64>,
+    /// Sees a window, where the model has one.
+    pub(crate) local: bool,
     pub(crate) dropout: f64,
 }
 
@@ -48,20 +57,24 @@ pub(crate) enum QkNorm {
     Weighted {
         query: Tensor,
         key: Tensor,
+        /// Multiplies by one more than the weight (Gemma).
+        offset: bool,
         epsilon: f64,
     },
 }
 
 impl QkNorm {
     /// With weights at `path`.
-    pub(crate) fn weighted(mut path: Path<'_>, head_dim: i64, epsilon: f64) -> Result<Self> {
-        let mut weight =
-            |name| path.parameter(name, &[head_dim], ParameterKind::Vector, Init::Ones);
-        Ok(Self::Weighted {
-            query: weight("q_norm.weight")?,
-            key: weight("k_norm.weight")?,
-            epsilon,
-        })
+    pub(crate) fn weighted(
+        mut path: Path<'_>,
+        head_dim: i64,
+        offset: bool,
+        epsilon: f64,
+    ) -> Result<Self> {
+        let init = if offset { Init::Zeros } else { Init::Ones };
+        let mut weight = |name| path.parameter(name, &[head_dim], ParameterKind::Vector, init);
+        let (query, key) = (weight("q_norm.weight")?, weight("k_norm.weight")?);
+        Ok(Self::Weighted { query, key, offset, epsilon })
     }
 }
 
@@ -75,11 +88,20 @@ pub(crate) struct LayerCache {
 /// What all layers of a forward pass share.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    pub(crate) mask: Mask,
-    pub(crate) angles: Option<Angles>,
+    /// Of the layers that see all.
+    pub(crate) whole: Sight,
+    /// Of those that see a window, where that differs.
+    pub(crate) local: Option<Sight>,
     pub(crate) training: bool,
     /// The first position: how many the cache holds already.
     pub(crate) start: i64,
+}
+
+/// What a layer sees, and where.
+#[derive(Debug)]
+pub(crate) struct Sight {
+    pub(crate) mask: Mask,
+    pub(crate) angles: Option<Angles>,
 }
 
 impl Attention {
@@ -91,12 +113,21 @@ impl Attention {
         qk_norm: QkNorm,
         (init_in, init_out): (Init, Init),
     ) -> Result<Self> {
-        let AttentionConfig { width, n_heads, n_kv_heads, head_dim, bias, .. } = config;
+        let AttentionConfig { width, n_heads, n_kv_heads, head_dim, bias, out_bias, .. } = config;
         let rows = [n_heads * head_dim, n_kv_heads * head_dim, n_kv_heads * head_dim];
         let parts: Vec<_> = names.parts.into_iter().zip(rows).collect();
-        let qkv = Linear::stacked(path.child(""), form, names.qkv, width, &parts, bias, init_in)?;
-        let out = Linear::new(path.child(names.out), form, (rows[0], width), bias, init_out)?;
-        Ok(Self { qkv, out, qk_norm, config })
+        let per_head = form == Form::PerHead;
+        let qkv = match per_head {
+            true => {
+                let sizes = (width, rows.iter().sum());
+                Linear::new(path.child(names.qkv), form, sizes, bias, init_in)?
+            }
+            false => {
+                Linear::stacked(path.child(""), form, names.qkv, width, &parts, bias, init_in)?
+            }
+        };
+        let out = Linear::new(path.child(names.out), form, (rows[0], width), out_bias, init_out)?;
+        Ok(Self { qkv, out, qk_norm, config, per_head })
     }
 
     /// `[B, T, D]` to `[B, T, D]`.
@@ -106,50 +137,99 @@ impl Attention {
         pass: &Pass,
         cache: Option<&mut LayerCache>,
     ) -> Result<Tensor> {
-        let heads = self.heads(&self.qkv.forward(input)?, pass)?; // [B, T, H or K, d]
+        let sight = match &pass.local {
+            Some(local) if self.config.local => local,
+            _ => &pass.whole,
+        };
+        let heads = self.heads(&self.qkv.forward(input)?, sight.angles.as_ref())?; // [B, T, H or K, d]
         let [q, k, v] = heads.map(|part| part.transpose(1, 2));
         let (k, v) = match cache {
             Some(cache) => cache.extend(&k, &v, pass.start),
             None => (k, v),
         };
-        let mask = match &pass.mask {
+        let dropout = if pass.training { self.config.dropout } else { 0.0 };
+        let seen = match self.config.softcap {
+            Some(cap) => self.capped([&q, &k, &v], &sight.mask, cap, dropout),
+            None => self.plain([&q, &k, &v], &sight.mask, dropout),
+        }; // [B, H, T, d]
+        self.out.forward(&seen.transpose(1, 2).flatten(2, 3))
+    }
+
+    /// By libtorch's fused kernels: queries `[B, H, T, d]`, keys and values `[B, K, S, d]`.
+    fn plain(&self, [q, k, v]: [&Tensor; 3], mask: &Mask, dropout: f64) -> Tensor {
+        let additive = match mask {
             Mask::Additive(mask) => Some(mask),
             Mask::Open | Mask::Causal => None,
         };
         // A single query sees all keys there are.
-        let causal = matches!(pass.mask, Mask::Causal) && q.size()[2] > 1;
+        let causal = matches!(mask, Mask::Causal) && q.size()[2] > 1;
         let grouped = self.config.n_kv_heads != self.config.n_heads;
-        let dropout = if pass.training { self.config.dropout } else { 0.0 };
-        let seen = Tensor::scaled_dot_product_attention(
-            &q,
-            &k,
-            &v,
-            mask,
-            dropout,
-            causal,
-            None::<f64>,
-            grouped,
-        ); // [B, H, T, d]
-        self.out.forward(&seen.transpose(1, 2).flatten(2, 3))
+        let scale = self.config.scale;
+        Tensor::scaled_dot_product_attention(q, k, v, additive, dropout, causal, scale, grouped)
+    }
+
+    /// By plain products, since no kernel bends scores.
+    fn capped(&self, [q, k, v]: [&Tensor; 3], mask: &Mask, cap: f64, dropout: f64) -> Tensor {
+        let AttentionConfig { n_heads, n_kv_heads, head_dim, .. } = self.config;
+        let size = q.size();
+        let scale = self.config.scale.unwrap_or((head_dim as f64).powf(-0.5));
+        let grouped =
+            (q * scale).reshape([size[0], n_kv_heads, n_heads / n_kv_heads, size[2], head_dim]);
+        let scores = grouped.matmul(&k.unsqueeze(2).transpose(3, 4)); // [B, K, H / K, T, S]
+        let scores = (scores / cap).tanh() * cap;
+        let scores = match mask {
+            Mask::Open => scores,
+            Mask::Causal if size[2] == 1 => scores,
+            Mask::Causal => {
+                let all = Tensor::ones([size[2], size[2]], (Kind::Bool, q.device()));
+                scores.masked_fill(&all.triu(1), f64::NEG_INFINITY)
+            }
+            Mask::Additive(mask) => scores + mask.unsqueeze(2),
+        };
+        let shares = scores.softmax(-1, Kind::Float).to_kind(v.kind());
+        let shares = if dropout > 0.0 { shares.dropout(dropout, true) } else { shares };
+        shares.matmul(&v.unsqueeze(2)).reshape(size)
     }
 
     /// `[B, T, (H + 2K) d]` to queries, keys and values, `[B, T, H or K, d]` each, normalised and
     /// rotated.
-    fn heads(&self, qkv: &Tensor, pass: &Pass) -> Result<[Tensor; 3]> {
+    fn heads(&self, qkv: &Tensor, angles: Option<&Angles>) -> Result<[Tensor; 3]> {
         let AttentionConfig { n_heads, n_kv_heads, head_dim, .. } = self.config;
         let (norm_epsilon, weights) = match &self.qk_norm {
             QkNorm::None => (None, None),
             QkNorm::Plain { epsilon } => (Some(*epsilon), None),
-            QkNorm::Weighted { query, key, epsilon } => (Some(*epsilon), Some([query, key])),
+            QkNorm::Weighted { query, key, offset: false, epsilon } => {
+                (Some(*epsilon), Some([query.shallow_clone(), key.shallow_clone()]))
+            }
+            QkNorm::Weighted { query, key, offset: true, epsilon } => {
+                let one_more = |weight: &Tensor| weight.to_kind(Kind::Float) + 1.0;
+                (Some(*epsilon), Some([one_more(query), one_more(key)]))
+            }
         };
-        let angles = pass.angles.as_ref().map(Angles::tables);
-        if norm_epsilon.is_none() && angles.is_none() {
+        // The fused kernel turns whole heads of queries, keys and values in this order.
+        let in_parts = angles.filter(|angles| self.per_head || angles.width() != head_dim);
+        let angles = angles.filter(|_| in_parts.is_none());
+        let heads = if norm_epsilon.is_none() && angles.is_none() {
             let size = qkv.size();
-            let qkv = qkv.view([size[0], size[1], n_heads + 2 * n_kv_heads, head_dim]);
-            return Ok(three(qkv.split_with_sizes([n_heads, n_kv_heads, n_kv_heads], 2)));
-        }
-        let steps = HeadSteps { norm_epsilon, weights, angles };
-        Ok(idiolect_torch::split_heads(qkv, (n_heads, n_kv_heads), steps)?)
+            if self.per_head {
+                let heads = qkv.view([size[0], size[1], n_heads, 3, head_dim]);
+                three(heads.unbind(3))
+            } else {
+                let heads = qkv.view([size[0], size[1], n_heads + 2 * n_kv_heads, head_dim]);
+                three(heads.split_with_sizes([n_heads, n_kv_heads, n_kv_heads], 2))
+            }
+        } else {
+            let weights = weights.as_ref().map(|pair| [&pair[0], &pair[1]]);
+            let steps = HeadSteps { norm_epsilon, weights, angles: angles.map(Angles::tables) };
+            idiolect_torch::split_heads(qkv, (n_heads, n_kv_heads), steps)?
+        };
+        Ok(match in_parts {
+            None => heads,
+            Some(angles) => {
+                let [q, k, v] = heads;
+                [angles.rotate_part(&q), angles.rotate_part(&k), v]
+            }
+        })
     }
 }
 

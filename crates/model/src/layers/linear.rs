@@ -10,6 +10,10 @@ use tch::Tensor;
 pub(crate) enum Form {
     /// `[out, in]`, each of several stacked layers under its own name.
     Rows,
+    /// `[out, in]`, stacked layers one after the other under one name.
+    Whole,
+    /// `[out, in]`, of each head its queries, keys and values together, under one name (GPT-NeoX).
+    PerHead,
     /// `[in, out]`, stacked layers side by side under one name (GPT-2's `Conv1D`).
     Columns,
 }
@@ -31,13 +35,24 @@ impl Linear {
         init: Init,
     ) -> Result<Self> {
         let weight = match form {
-            Form::Rows => {
+            Form::Rows | Form::Whole | Form::PerHead => {
                 path.parameter("weight", &[rows, columns], ParameterKind::Matrix, init)?
             }
             Form::Columns => path.transposed("weight", &[rows, columns], init, vec![rows])?,
         };
         let bias = plain_bias(path, rows, bias)?;
         Ok(Self { weight, bias })
+    }
+
+    /// The last layer of a model, which no optimizer of hidden matrices may step.
+    pub(crate) fn head(
+        mut path: Path<'_>,
+        (columns, rows): (i64, i64),
+        bias: bool,
+        init: Init,
+    ) -> Result<Self> {
+        let weight = path.parameter("weight", &[rows, columns], ParameterKind::Head, init)?;
+        Ok(Self { weight, bias: plain_bias(path, rows, bias)? })
     }
 
     /// Layers that read the same input, computed as one product: `parts` are (name, rows), and
@@ -53,9 +68,13 @@ impl Linear {
     ) -> Result<Self> {
         let sections: Vec<i64> = parts.iter().map(|part| part.1).collect();
         let rows = sections.iter().sum();
-        if form == Form::Columns {
+        if form != Form::Rows {
             let mut path = path.child(name);
-            let weight = path.transposed("weight", &[rows, columns], init, sections)?;
+            let (shape, kind) = ([rows, columns], ParameterKind::Matrix);
+            let weight = match form {
+                Form::Columns => path.transposed("weight", &shape, init, sections)?,
+                _ => path.sectioned("weight", &shape, kind, init, sections)?,
+            };
             let bias = plain_bias(path, rows, bias)?;
             return Ok(Self { weight, bias });
         }

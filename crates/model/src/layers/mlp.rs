@@ -20,6 +20,8 @@ pub(crate) struct Mlp {
 pub(crate) struct MlpNames {
     /// Only gated MLPs have one.
     pub(crate) gate: &'static str,
+    /// What both are called where they lie under one name.
+    pub(crate) gate_up: &'static str,
     pub(crate) up: &'static str,
     pub(crate) down: &'static str,
 }
@@ -35,7 +37,7 @@ impl Mlp {
     ) -> Result<Self> {
         let up = if shape.is_gated() {
             let parts = [(names.gate, inner), (names.up, inner)];
-            Linear::stacked(path.child(""), form, "gate_up_proj", width, &parts, bias, init_up)?
+            Linear::stacked(path.child(""), form, names.gate_up, width, &parts, bias, init_up)?
         } else {
             Linear::new(path.child(names.up), form, (width, inner), bias, init_up)?
         };

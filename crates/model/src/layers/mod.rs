@@ -3,6 +3,7 @@
 //! Shapes: B batch, T time, S keys seen, H query heads, K key-value heads, d head width, D width.
 
 mod attention;
+mod block;
 mod embedding;
 mod linear;
 mod mask;
@@ -10,10 +11,13 @@ mod mlp;
 mod norm;
 mod rotary;
 
-pub(crate) use attention::{Attention, AttentionConfig, AttentionNames, LayerCache, Pass, QkNorm};
+pub(crate) use attention::{
+    Attention, AttentionConfig, AttentionNames, LayerCache, Pass, QkNorm, Sight,
+};
+pub(crate) use block::{Block, BlockConfig, BlockInits, BlockNames, Wiring, drop};
 pub(crate) use embedding::Embedding;
 pub(crate) use linear::{Form, Linear};
-pub(crate) use mask::{Mask, attention_mask};
+pub(crate) use mask::{Mask, View};
 pub(crate) use mlp::{Mlp, MlpNames, activate};
 pub(crate) use norm::Norm;
-pub(crate) use rotary::{Rotary, Turn};
+pub(crate) use rotary::{Angles, Rotary, RotaryConfig, Turn};

@@ -4,15 +4,17 @@ use crate::Result;
 use crate::config::Norm as Form;
 use crate::init::Init;
 use crate::parameter::{ParameterKind, Path};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// `[.., D]` to `[.., D]`.
 #[derive(Debug)]
 pub(crate) enum Norm {
-    /// Mean 0, variance 1, then weight and bias (Ba, Kiros, Hinton 2016).
-    Layer { weight: Tensor, bias: Tensor, epsilon: f64 },
+    /// Mean 0, variance 1, then weight and mostly a bias (Ba, Kiros, Hinton 2016).
+    Layer { weight: Tensor, bias: Option<Tensor>, epsilon: f64 },
     /// Mean square 1, then a weight if there is one (Zhang, Sennrich 2019).
     Rms { weight: Option<Tensor>, epsilon: f64 },
+    /// Mean square 1, then one more than the weight (Gemma).
+    RmsOffset { weight: Tensor, epsilon: f64 },
 }
 
 impl Norm {
@@ -21,9 +23,15 @@ impl Norm {
         Ok(match form {
             Form::LayerNorm => Self::Layer {
                 weight: vector("weight", Init::Ones)?,
-                bias: vector("bias", Init::Zeros)?,
+                bias: Some(vector("bias", Init::Zeros)?),
                 epsilon,
             },
+            Form::LayerNormUnbiased => {
+                Self::Layer { weight: vector("weight", Init::Ones)?, bias: None, epsilon }
+            }
+            Form::RmsNormOffset => {
+                Self::RmsOffset { weight: vector("weight", Init::Zeros)?, epsilon }
+            }
             Form::RmsNorm => Self::Rms { weight: Some(vector("weight", Init::Ones)?), epsilon },
             Form::RmsNormPlain => Self::Rms { weight: None, epsilon },
         })
@@ -31,12 +39,19 @@ impl Norm {
 
     /// `[.., D]` to `[.., D]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let kind = input.kind();
         Ok(match self {
             Self::Layer { weight, bias, epsilon } => {
-                input.layer_norm(weight.size(), Some(weight), Some(bias), *epsilon, false)
+                input.layer_norm(weight.size(), Some(weight), bias.as_ref(), *epsilon, false)
             }
             Self::Rms { weight, epsilon } => {
                 idiolect_torch::rms_norm(input, weight.as_ref(), *epsilon)?
+            }
+            // In f32 throughout: `1 + weight` would lose most of a narrow weight.
+            Self::RmsOffset { weight, epsilon } => {
+                let weight = weight.to_kind(Kind::Float) + 1.0;
+                let input = input.to_kind(Kind::Float);
+                idiolect_torch::rms_norm(&input, Some(&weight), *epsilon)?.to_kind(kind)
             }
         })
     }
