@@ -53,6 +53,18 @@ pub(crate) struct Cache {
     length: i64,
 }
 
+impl Cache {
+    /// All but the first `length` positions are forgotten.
+    pub(crate) fn cut(&mut self, length: i64) {
+        self.length = self.length.min(length);
+    }
+
+    /// A cache of its own with the same content.
+    pub(crate) fn copy(&self) -> Self {
+        Self { layers: self.layers.iter().map(LayerCache::copy).collect(), length: self.length }
+    }
+}
+
 impl Gpt {
     pub(crate) fn new(
         config: &GptConfig,

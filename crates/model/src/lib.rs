@@ -51,8 +51,8 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use generation::{
-    Allowed, FinishReason, Generated, GeneratedToken, GenerationConfig, OnToken, Prediction,
-    TokenMask,
+    Allowed, Beam, BeamConfig, ContrastiveConfig, Draft, FinishReason, Generated, GeneratedToken,
+    GenerationConfig, OnToken, OnTokenOf, Overflow, Prediction, Prompt, TokenMask,
 };
 pub use gpt::Gpt;
 pub use inputs::Inputs;

@@ -1,30 +1,77 @@
-//! Continues a prompt id by id.
+//! Prompts in, their continuations out, id by id: one sequence, several side by side, or one with guesses ahead.
 
-use super::penalties::{self, History};
-use super::sample::{self, Draw, choose};
-use super::{
-    Allowed, FinishReason, Generated, GeneratedToken, GenerationConfig, OnToken, TokenMask,
-};
-use crate::gpt::{Cache, Gpt};
-use crate::model::NO_GPT_HEAD;
+use super::lane::Lane;
+use super::sample;
+use super::sequences::Sequences;
+use super::speculate::{Draft, Guesses};
+use super::{Generated, GenerationConfig, OnToken, OnTokenOf, Prompt, TokenMask};
+use crate::gpt::Gpt;
 use crate::{Error, Inputs, Model, Result};
 use idiolect_torch::NoGrad;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 impl Model {
-    /// Continues `prompt`. A GPT only. Ends with [`FinishReason::Length`] when the model's context
-    /// is full; a prompt that is longer than the context is an error.
-    pub fn generate(
+    /// Continues `prompt`. A decoder only. What happens when the model's context is full,
+    /// [`GenerationConfig::overflow`] says.
+    pub fn generate<'a>(
         &self,
-        prompt: &[u32],
+        prompt: &'a [u32],
         config: &GenerationConfig,
-        mask: Option<&mut dyn TokenMask>,
+        mask: Option<&'a mut dyn TokenMask>,
+        on_token: &mut OnToken<'_>,
+    ) -> Result<Generated> {
+        let prompt = Prompt { ids: prompt, mask, number: 0 };
+        let mut generated =
+            self.generate_batch(vec![prompt], config, &mut |_, token| on_token(token))?;
+        Ok(generated.pop().unwrap_or_default())
+    }
+
+    /// Continues several prompts of any lengths side by side; `on_token` is told which. Each becomes what it
+    /// would become alone, but where two logits lie closer together than sums in another order differ.
+    pub fn generate_batch(
+        &self,
+        prompts: Vec<Prompt<'_>>,
+        config: &GenerationConfig,
+        on_token: &mut OnTokenOf<'_>,
+    ) -> Result<Vec<Generated>> {
+        let gpt = self.decoder("generate")?;
+        let lanes = self.lanes(gpt, prompts, config)?;
+        let _guard = NoGrad::new();
+        idiolect_torch::catch(|| side_by_side(gpt, lanes, config, on_token))?
+    }
+
+    /// Continues `prompt` as [`Model::generate`] would, in fewer runs of the model: a cheaper guess at what
+    /// follows is checked in one run (Leviathan et al. 2023, with draws that depend on seed and position alone,
+    /// so that the answer stays the same).
+    pub fn generate_with_draft(
+        &self,
+        prompt: Prompt<'_>,
+        config: &GenerationConfig,
+        draft: Draft<'_>,
         on_token: &mut OnToken<'_>,
     ) -> Result<Generated> {
         let gpt = self.decoder("generate")?;
-        sample::check(config)?;
+        let mut guesses = Guesses::new(draft, gpt.config().vocab_size)?;
+        let lane = self.lanes(gpt, vec![prompt], config)?.remove(0);
         let _guard = NoGrad::new();
-        idiolect_torch::catch(|| generate(gpt, prompt, self.row(prompt)?, config, mask, on_token))?
+        idiolect_torch::catch(|| with_guesses(gpt, lane, config, &mut guesses, on_token))?
+    }
+
+    /// Checks settings and prompts.
+    fn lanes<'a>(
+        &self,
+        gpt: &Gpt,
+        prompts: Vec<Prompt<'a>>,
+        config: &GenerationConfig,
+    ) -> Result<Vec<Lane<'a>>> {
+        let context = gpt.config().context_length;
+        sample::check(config, context)?;
+        let lanes = prompts.into_iter().enumerate().map(|(index, prompt)| {
+            let lane = Lane::new(index, prompt, config, context);
+            drop(self.row(lane.seen())?);
+            Ok(lane)
+        });
+        lanes.collect()
     }
 
     pub(super) fn decoder(&self, what: &'static str) -> Result<&Gpt> {
@@ -44,84 +91,75 @@ impl Model {
     }
 }
 
-fn generate(
+fn side_by_side(
     gpt: &Gpt,
-    prompt: &[u32],
-    mut ids: Tensor,
+    mut lanes: Vec<Lane<'_>>,
     config: &GenerationConfig,
-    mut mask: Option<&mut dyn TokenMask>,
+    on_token: &mut OnTokenOf<'_>,
+) -> Result<Vec<Generated>> {
+    let mut done: Vec<Generated> = lanes.iter().map(|_| Generated::default()).collect();
+    let room = lanes.iter().map(Lane::room).max().unwrap_or(0);
+    let prompts: Vec<&[u32]> = lanes.iter().map(Lane::seen).collect();
+    let (mut sequences, steps) = Sequences::begin(gpt, &prompts, room)?;
+    let mut next: Vec<_> = steps.into_iter().filter_map(|mut step| step.next.pop()).collect();
+    loop {
+        let (mut rows, mut ids) = (Vec::new(), Vec::new());
+        for (row, (lane, next)) in lanes.iter_mut().zip(&next).enumerate() {
+            let index = lane.index;
+            if let Some(id) = lane.advance(next, config, &mut |token| on_token(index, token)) {
+                rows.push(row);
+                ids.push(id);
+            }
+        }
+        if rows.len() < lanes.len() {
+            for (row, lane) in std::mem::take(&mut lanes).into_iter().enumerate() {
+                match rows.contains(&row) {
+                    true => lanes.push(lane),
+                    false => {
+                        let index = lane.index;
+                        done[index] = lane.end();
+                    }
+                }
+            }
+            sequences.keep(&rows);
+        }
+        if lanes.is_empty() {
+            return Ok(done);
+        }
+        for (row, lane) in lanes.iter_mut().enumerate() {
+            if let Some(seen) = lane.slide(config) {
+                sequences.restart(row, &seen[..seen.len() - 1])?;
+            }
+        }
+        next = sequences.step(&ids)?.next;
+    }
+}
+
+fn with_guesses(
+    gpt: &Gpt,
+    mut lane: Lane<'_>,
+    config: &GenerationConfig,
+    guesses: &mut Guesses<'_>,
     on_token: &mut OnToken<'_>,
 ) -> Result<Generated> {
-    // An id at the last position still has a successor, which then needs no position itself.
-    let room = gpt.config().context_length + 1 - prompt.len();
-    let count = config.max_new_tokens.min(room);
-    let mut cache = gpt.cache((prompt.len() + count) as i64);
-    let mut history = History::new(prompt);
-    let mut log_probabilities = Vec::with_capacity(count);
-    let mut finish_reason = FinishReason::Length;
-    while log_probabilities.len() < count {
-        let allowed = mask.as_mut().map_or(Allowed::All, |mask| mask.allowed(history.generated()));
-        if allowed == Allowed::End {
-            finish_reason = FinishReason::Stop;
-            break;
+    let room = lane.room() + guesses.most();
+    let (mut sequences, steps) = Sequences::begin(gpt, &[lane.seen()], room)?;
+    let mut after: Vec<_> = steps.into_iter().flat_map(|step| step.next).collect();
+    let (mut guessed, mut at) = (Vec::new(), 0);
+    while let Some(id) = lane.advance(&after[at], config, on_token) {
+        if guessed.get(at) == Some(&id) {
+            at += 1; // It was foreseen: what follows is known already.
+            continue;
         }
-        let next = next_logits(gpt, &ids, &mut cache)?;
-        let draw = Draw { sequence: 0, position: history.ids().len() as u64 };
-        let Some(token) = next.choose(&history, &allowed, config, draw) else {
-            finish_reason = FinishReason::Stop;
-            break;
-        };
-        history.push(token.id);
-        log_probabilities.push(token.log_probability);
-        if on_token(token).is_break() {
-            finish_reason = FinishReason::Cancelled;
-            break;
+        match lane.slide(config) {
+            Some(seen) => sequences.restart(0, &seen[..seen.len() - 1])?,
+            None => sequences.cut(lane.seen().len() - 1),
         }
-        if config.stop_ids.contains(&token.id) {
-            finish_reason = FinishReason::Stop;
-            break;
-        }
-        ids = Tensor::from_slice(&[i64::from(token.id)]).unsqueeze(0).to_device(ids.device());
+        let most = guesses.most().min(gpt.config().context_length - lane.seen().len());
+        guessed = guesses.after(lane.seen(), most)?;
+        let fed: Vec<u32> = std::iter::once(id).chain(guessed.iter().copied()).collect();
+        after = sequences.extend(&fed)?;
+        at = 0;
     }
-    Ok(Generated { ids: history.generated().to_vec(), log_probabilities, finish_reason })
-}
-
-/// The logits after the last id of a sequence, in f32, and the logarithm of the sum of their exponentials.
-struct NextLogits {
-    logits: Vec<f32>,
-    log_sum: f64,
-}
-
-/// The logits after the last of `ids`.
-fn next_logits(gpt: &Gpt, ids: &Tensor, cache: &mut Cache) -> Result<NextLogits> {
-    let hidden = gpt.hidden_states_cached(ids, cache)?; // [1, T, D]
-    let logits = gpt.head(&hidden.select(1, -1)).unwrap_or(Err(NO_GPT_HEAD))?.squeeze_dim(0).to_kind(Kind::Float); // [V]
-    let log_sum = logits.logsumexp(&[0i64][..], false).double_value(&[]);
-    let logits = Vec::<f32>::try_from(logits).map_err(idiolect_torch::TorchError::from)?;
-    Ok(NextLogits { logits, log_sum })
-}
-
-impl NextLogits {
-    /// The next id with its log-probability before penalties, temperature and cuts.
-    fn choose(
-        &self,
-        history: &History,
-        allowed: &Allowed,
-        config: &GenerationConfig,
-        draw: Draw,
-    ) -> Option<GeneratedToken> {
-        let candidates = match allowed {
-            Allowed::All => None,
-            Allowed::Only(ids) => Some(ids.as_slice()),
-            Allowed::End => return None,
-        };
-        let changed = (!penalties::are_off(config)).then(|| {
-            let mut logits = self.logits.clone();
-            penalties::apply(&mut logits, history, config);
-            logits
-        });
-        let id = choose(changed.as_ref().unwrap_or(&self.logits), candidates, config, draw)?;
-        let log_probability = f64::from(self.logits[id as usize]) - self.log_sum;
-        Some(GeneratedToken { id, log_probability: log_probability as f32 })
-    }
+    Ok(lane.end())
 }

@@ -1,12 +1,20 @@
 //! Ids in, more ids out: decoding with a key-value cache, sampling, scoring, filling in.
 
+mod beam;
+mod contrastive;
 mod decode;
 mod fill_mask;
+mod lane;
 mod penalties;
 mod sample;
 mod score;
+mod sequences;
+mod speculate;
 
+pub use beam::{Beam, BeamConfig};
+pub use contrastive::ContrastiveConfig;
 pub use fill_mask::Prediction;
+pub use speculate::Draft;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +50,8 @@ pub struct GenerationConfig {
     pub seed: u64,
     /// Generation ends with any of these; the id itself is part of the answer.
     pub stop_ids: Vec<u32>,
+    /// What happens when the model's context is full.
+    pub overflow: Overflow,
 }
 
 impl Default for GenerationConfig {
@@ -60,8 +70,34 @@ impl Default for GenerationConfig {
             logit_bias: BTreeMap::new(),
             seed: 0,
             stop_ids: Vec::new(),
+            overflow: Overflow::Stop,
         }
     }
+}
+
+/// What happens when a sequence no longer fits the model's context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overflow {
+    /// Generation ends with [`FinishReason::Length`]; a prompt that is longer than the context is an error.
+    Stop,
+    /// The model goes on with the first `sinks` ids and the newest ones, half a context in all.
+    /// [`Generated::cut`] tells how many ids it no longer sees.
+    Slide {
+        /// The first ids, which are never cut: attention leans on them.
+        sinks: usize,
+    },
+}
+
+/// A prompt among others.
+#[derive(Default)]
+pub struct Prompt<'a> {
+    /// Its ids.
+    pub ids: &'a [u32],
+    /// What may follow.
+    pub mask: Option<&'a mut dyn TokenMask>,
+    /// Draws depend on it: prompts of one number and seed draw alike.
+    pub number: u64,
 }
 
 /// What a grammar or another constraint allows next.
@@ -91,19 +127,20 @@ pub struct GeneratedToken {
 }
 
 /// Why generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// A stop id, or the mask said the text is complete.
     Stop,
     /// `max_new_tokens` reached, or the model's context is full.
+    #[default]
     Length,
     /// The callback broke off.
     Cancelled,
 }
 
 /// What was generated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Generated {
     /// The new ids, without the prompt.
     pub ids: Vec<u32>,
@@ -111,7 +148,12 @@ pub struct Generated {
     pub log_probabilities: Vec<f32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// How many ids of prompt and answer the model no longer saw at the end, where the context slid.
+    pub cut: usize,
 }
 
 /// Receives each id; `Break` ends the generation.
 pub type OnToken<'a> = dyn FnMut(GeneratedToken) -> ControlFlow<()> + 'a;
+
+/// Receives each id with the index of its prompt; `Break` ends that one.
+pub type OnTokenOf<'a> = dyn FnMut(usize, GeneratedToken) -> ControlFlow<()> + 'a;

@@ -1,6 +1,6 @@
 //! Logits to an id: the likeliest, or a draw after temperature, top-k, top-p, min-p and typical, in that order.
 
-use super::GenerationConfig;
+use super::{GenerationConfig, Overflow};
 use crate::init::Counter;
 use crate::{Error, Result};
 
@@ -15,7 +15,7 @@ pub(super) struct Draw {
 }
 
 /// Checks what no model could follow.
-pub(super) fn check(config: &GenerationConfig) -> Result<()> {
+pub(super) fn check(config: &GenerationConfig, context: usize) -> Result<()> {
     let refuse = |key, problem: String| Err(Error::Config { key, problem });
     let share = |key, value: Option<f64>| match value {
         Some(p) if !(p > 0.0 && p <= 1.0) => {
@@ -34,6 +34,12 @@ pub(super) fn check(config: &GenerationConfig) -> Result<()> {
     if !(config.repetition_penalty.is_finite() && config.repetition_penalty > 0.0) {
         let problem = format!("is {}, must be above 0", config.repetition_penalty);
         return refuse("repetition_penalty", problem);
+    }
+    if let Overflow::Slide { sinks } = config.overflow
+        && sinks >= context / 2
+    {
+        let problem = format!("is {sinks}, must be below half of the context of {context}");
+        return refuse("overflow.sinks", problem);
     }
     if config.top_k == Some(0) {
         return refuse("top_k", "is 0, must be at least 1".into());
@@ -268,8 +274,9 @@ mod tests {
             (GenerationConfig { presence_penalty: f64::NAN, ..default() }, "presence_penalty"),
             (GenerationConfig { no_repeat_ngram: Some(0), ..default() }, "no_repeat_ngram"),
             (GenerationConfig { logit_bias: [(1, f64::NAN)].into(), ..default() }, "logit_bias"),
+            (GenerationConfig { overflow: Overflow::Slide { sinks: 8 }, ..default() }, "sinks"),
         ] {
-            assert!(super::check(&config).unwrap_err().to_string().contains(key));
+            assert!(super::check(&config, 16).unwrap_err().to_string().contains(key));
         }
     }
 }

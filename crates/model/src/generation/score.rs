@@ -1,6 +1,7 @@
 //! Scores ids that are given: rows of ids in, the log-probability of every id after the first out.
 
 use crate::gpt::Gpt;
+use crate::model::NO_GPT_HEAD;
 use crate::{Error, Inputs, Model, Result};
 use idiolect_torch::{NoGrad, TorchError};
 use tch::{Kind, Tensor};
@@ -49,7 +50,7 @@ impl Model {
         let mut scores = Vec::with_capacity(positions as usize);
         for start in (0..positions).step_by(at_once as usize) {
             let count = at_once.min(positions - start);
-            let logits = gpt.head(&hidden.narrow(0, start, count))?;
+            let logits = gpt.head(&hidden.narrow(0, start, count)).unwrap_or(Err(NO_GPT_HEAD))?;
             let chosen =
                 logits.log_softmax(-1, Kind::Float).gather(1, &next.narrow(0, start, count), false);
             scores.extend(Vec::<f32>::try_from(chosen.squeeze_dim(1)).map_err(TorchError::from)?);

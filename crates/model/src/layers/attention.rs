@@ -247,6 +247,10 @@ impl LayerCache {
         Self { key: empty(), value: empty() }
     }
 
+    pub(crate) fn copy(&self) -> Self {
+        Self { key: self.key.copy(), value: self.value.copy() }
+    }
+
     /// Writes the new `[1, K, T, d]` at `start` and gives all up to them.
     fn extend(&mut self, key: &Tensor, value: &Tensor, start: i64) -> (Tensor, Tensor) {
         let length = key.size()[2];
