@@ -186,6 +186,9 @@ pub struct Generate {
     /// End the text before this; may be repeated
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
+    /// When the context is full, go on with the first SINKS tokens and the newest ones [4]
+    #[arg(long, value_name = "SINKS", num_args = 0..=1, default_missing_value = "4")]
+    pub slide: Option<usize>,
     /// Print the prompt too
     #[arg(long)]
     pub echo: bool,

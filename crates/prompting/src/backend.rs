@@ -110,6 +110,8 @@ pub struct Request {
     pub seed: u64,
     /// Texts that end the answer and are not part of it.
     pub stop: Vec<String>,
+    /// When the context is full, go on with so many first tokens and the newest ones; else the answer ends.
+    pub slide: Option<usize>,
 }
 
 impl Default for Request {
@@ -129,6 +131,7 @@ impl Default for Request {
             logit_bias: BTreeMap::new(),
             seed: 0,
             stop: Vec::new(),
+            slide: None,
         }
     }
 }
@@ -189,6 +192,8 @@ pub struct Answer {
     pub finish_reason: FinishReason,
     /// How many tokens the prompt had.
     pub prompt_tokens: usize,
+    /// How many tokens the model no longer saw at the end, where the context slid.
+    pub cut_tokens: usize,
     /// How long it took.
     pub duration: Duration,
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{DONE, model_folder};
 use crate::arguments::{Common, Generate};
-use crate::output::{Output, texts, usage};
+use crate::output::{Output, message, texts, usage};
 use crate::stop::Stop;
 
 /// Continues each prompt.
@@ -25,6 +25,9 @@ pub fn run(generate: &Generate, common: &Common, output: Output, stop: &Stop) ->
             false => as_text(&backend, &request, generate.echo, output, stop)?,
         };
         stop.immediately();
+        if answer.cut_tokens > 0 {
+            message(format!("the context slid: {} tokens were left behind", answer.cut_tokens));
+        }
         if answer.finish_reason == FinishReason::Cancelled {
             return Ok(stop.status());
         }
@@ -38,6 +41,7 @@ fn request(generate: &Generate, common: &Common) -> Request {
     generate.sampling.apply(&mut request, common);
     request.max_new_tokens = generate.max_new_tokens;
     request.stop = generate.stop.clone();
+    request.slide = generate.slide;
     request
 }
 

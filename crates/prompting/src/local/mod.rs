@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use idiolect_model::tch::{Device, Kind};
-use idiolect_model::{GeneratedToken, GenerationConfig, ModelConfig};
+use idiolect_model::{GeneratedToken, GenerationConfig, ModelConfig, Overflow};
 use idiolect_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,7 @@ impl LocalBackend {
                     Err(_) => ControlFlow::Break(()),
                 }
             });
-            let _ = sender.send(Event::End(result.map(|_| ()).map_err(Error::from)));
+            let _ = sender.send(Event::End(result.map(|made| made.cut).map_err(Error::from)));
         }))?;
         Ok(receiver)
     }
@@ -136,7 +136,8 @@ impl LocalBackend {
 /// What the worker tells of a generation.
 enum Event {
     Token(GeneratedToken),
-    End(Result<()>),
+    /// With how many tokens were cut.
+    End(Result<usize>),
 }
 
 impl Backend for LocalBackend {
@@ -219,7 +220,7 @@ impl LocalBackend {
             let token = match events.recv().map_err(|_| Error::WorkerGone)? {
                 Event::Token(token) => token,
                 Event::End(result) => {
-                    result?;
+                    answer.cut_tokens = result?;
                     break;
                 }
             };
@@ -279,6 +280,7 @@ fn generation_config(request: &Request, stop_ids: &[u32]) -> GenerationConfig {
         presence_penalty: request.presence_penalty,
         no_repeat_ngram: request.no_repeat_ngram,
         logit_bias: request.logit_bias.clone(),
+        overflow: request.slide.map_or(Overflow::Stop, |sinks| Overflow::Slide { sinks }),
     }
 }
 
