@@ -15,25 +15,37 @@ use crate::{libtorch, peers, process, setup};
 pub struct Arguments {
     /// A comparison, `parts`, or one Criterion target; without it, they are listed
     name: Option<String>,
-    /// Only this case, such as `tiny` or `gpt2-bf16` of train-step (may be repeated)
+    /// Only this case, such as `gpt2-bf16` of train-step or `int4` of decode (may be repeated)
     #[arg(long)]
     case: Vec<String>,
-    /// Alternating rounds (9 for train-step and encode, 3 for shakespeare)
+    /// Alternating rounds (9 for train-step, encode, decode and prefill, 3 for shakespeare)
     #[arg(long)]
     rounds: Option<usize>,
-    /// Text for `encode`: a file, or a folder whose texts are gathered (such as /usr/share/doc)
+    /// Text for `encode`: a file, or a folder whose texts are gathered (such as /usr/share/doc); for `decode` and
+    /// `prefill` SmolLM2-135M-Instruct as a GGUF file of Q4_1
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }
 
 /// The comparisons with peers, and what each is.
-const COMPARISONS: [(&str, &str); 3] = [
+const COMPARISONS: [(&str, &str); 5] = [
     ("train-step", "a training step against PyTorch, eager and compiled: time and memory"),
     ("shakespeare", "time to the loss that a plain PyTorch loop reaches on tinyshakespeare"),
     ("encode", "encoding 20 MB of text against bare tokenizers and tiktoken"),
+    ("decode", "tokens a second of a GGUF model against llama.cpp and Transformers"),
+    ("prefill", "512 tokens of a prompt against llama.cpp and PyTorch in bf16"),
 ];
 
 const PYTORCH: [&str; 3] = ["torch==2.13.0", "numpy", "zstandard"];
+const MODELS: [&str; 7] = [
+    "torch==2.13.0",
+    "transformers==5.24.0",
+    "llama-cpp-python==0.3.36",
+    "gguf",
+    "accelerate",
+    "sentencepiece",
+    "protobuf",
+];
 const TIKTOKEN: [&str; 3] = ["tiktoken", "numpy", "regex"];
 
 /// Runs a bench, or lists them.
@@ -54,6 +66,7 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
         "train-step" => train_step(root, arguments)?,
         "shakespeare" => shakespeare(root, arguments)?,
         "encode" => encode(root, arguments)?,
+        "decode" | "prefill" => generation(root, name, arguments)?,
         "parts" => return criterion(root, None),
         target => return criterion(root, Some(target)),
     };
@@ -236,6 +249,64 @@ fn encode(root: &Path, arguments: &Arguments) -> Result<Vec<Comparison>> {
         ],
         rounds: arguments.rounds.unwrap_or(9),
     }])
+}
+
+/// A model of a GGUF file at several formats, each against who runs it best elsewhere; the first token's time and the
+/// memory are ours alone.
+fn generation(root: &Path, name: &str, arguments: &Arguments) -> Result<Vec<Comparison>> {
+    let cases: &[&str] = match name {
+        "decode" => &["int4", "int8", "f32", "bf16", "batch8"],
+        _ => &["llama.cpp", "pytorch-bf16"],
+    };
+    let cases = chosen(cases, &arguments.case)?;
+    let Some(data) = &arguments.data else {
+        bail!("{name} needs a model: --data FILE.gguf");
+    };
+    let gguf = fs::canonicalize(data).with_context(|| format!("cannot read {}", data.display()))?;
+    let ours = ours(root, "decode")?;
+    let python = peers::python(root, "models", &MODELS)?.to_string_lossy().into_owned();
+    let made = peers::folder(root).join("decode");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let script = script(root, "decode.py");
+    let mut prepare = Command::new(&python);
+    prepare.arg(&script).arg("prepare").arg(&gguf).arg(process::made(&made)?);
+    peers::contain(root, &mut prepare)?;
+    process::run(&mut prepare)?;
+    let (plain, eight) = (text(&made.join("f32")), text(&made.join("q8_0.gguf")));
+    let us = |model: &str, format: &str, batch: &str| Side {
+        name: "ours",
+        program: ours.clone(),
+        arguments: words(&format!("{model} {format} {batch}")),
+    };
+    let peer = |name, arguments: String| Side {
+        name,
+        program: python.clone(),
+        arguments: [vec![script.clone()], words(&arguments)].concat(),
+    };
+    let gguf = text(&gguf);
+    let sides = |case: &str| match case {
+        "int4" | "llama.cpp" => {
+            vec![us(&plain, "int4", "1"), peer("llama.cpp Q4_1", format!("llama {gguf}"))]
+        }
+        "int8" => vec![us(&plain, "int8", "1"), peer("llama.cpp Q8_0", format!("llama {eight}"))],
+        "batch8" => {
+            let one = Side { name: "ours, batch 1", ..us(&plain, "int4", "1") };
+            vec![us(&plain, "int4", "8"), one]
+        }
+        case => {
+            let dtype = case.trim_start_matches("pytorch-");
+            let arguments = format!("transformers {plain} {dtype}");
+            vec![us(&plain, dtype, "1"), peer("transformers", arguments)]
+        }
+    };
+    let key = if name == "decode" { "decode_tokens_per_s" } else { "prefill_tokens_per_s" };
+    let comparison = |case: &&str| Comparison {
+        name: format!("{name} {case}"),
+        sides: sides(case),
+        metrics: vec![higher(key)],
+        rounds: arguments.rounds.unwrap_or(9),
+    };
+    Ok(cases.iter().map(comparison).collect())
 }
 
 /// The cases asked for, or all.

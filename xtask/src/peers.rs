@@ -43,6 +43,8 @@ pub fn python(root: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
         "--quiet",
     ]);
     install.args(packages);
+    // What is built here is built for this processor, as a person who cares for speed would.
+    install.env("CMAKE_ARGS", "-DGGML_NATIVE=ON");
     contain(root, &mut install)?;
     process::run(&mut install)?;
     fs::write(&whole, wanted).context("cannot finish the installation")?;

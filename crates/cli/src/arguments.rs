@@ -41,6 +41,15 @@ pub struct Common {
     pub threads: Option<u16>,
 }
 
+/// How many bits a weight of a decoder gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Quantization {
+    /// 8.5 bits a weight: blocks of 32 with a scale
+    Int8,
+    /// 5 bits a weight (the table of tokens 8.5): blocks of 32 with a scale and a minimum
+    Int4,
+}
+
 /// A precision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {
@@ -158,6 +167,9 @@ pub struct Evaluate {
     /// Tokens from one window to the next [default: the context length, so that none overlap]
     #[arg(long, value_name = "N")]
     pub stride: Option<usize>,
+    /// Weights in fewer bits, on the CPU
+    #[arg(long, value_name = "BITS")]
+    pub quantize: Option<Quantization>,
 }
 
 /// What can be scored.
@@ -189,6 +201,9 @@ pub struct Generate {
     /// When the context is full, go on with the first SINKS tokens and the newest ones [4]
     #[arg(long, value_name = "SINKS", num_args = 0..=1, default_missing_value = "4")]
     pub slide: Option<usize>,
+    /// Weights in fewer bits, on the CPU
+    #[arg(long, value_name = "BITS")]
+    pub quantize: Option<Quantization>,
     /// Print the prompt too
     #[arg(long)]
     pub echo: bool,

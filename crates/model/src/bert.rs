@@ -248,7 +248,7 @@ impl Bert {
     /// Hidden states `[.., D]` to logits `[.., V]`; nothing without a head.
     pub(crate) fn head(&self, hidden_states: &Tensor) -> Option<Result<Tensor>> {
         let head = self.head.as_ref()?;
-        Some(head.forward(hidden_states, &self.config, &self.token.weight))
+        Some(head.forward(hidden_states, &self.config, &self.token.weight.dense))
     }
 
     /// The scores of the labels, `[B, labels]`; nothing without a classification head.
@@ -272,7 +272,7 @@ impl Bert {
             let labels = labels.flatten(0, 1);
             let places = labels.ne(IGNORE_LABEL).nonzero().squeeze_dim(1);
             let hidden = hidden.flatten(0, 1).index_select(0, &places); // [labelled, D]
-            let logits = head.forward(&hidden, &self.config, &self.token.weight)?;
+            let logits = head.forward(&hidden, &self.config, &self.token.weight.dense)?;
             let labels = labels.index_select(0, &places);
             let sum = tch::Reduction::Sum;
             let loss = logits.to_kind(Kind::Float).cross_entropy_loss(

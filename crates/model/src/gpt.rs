@@ -6,8 +6,8 @@
 use crate::config::{GptConfig, Positions};
 use crate::families::DecoderFamily;
 use crate::layers::{
-    AttentionConfig, Block, BlockConfig, Embedding, LayerCache, Linear, Norm, Pass, Rotary,
-    RotaryConfig, Sight, View, Wiring, drop,
+    Angles, AttentionConfig, Block, BlockConfig, Embedding, Fused, LayerCache, Linear, Norm, Pass,
+    Rotary, RotaryConfig, Sight, View, Weight, Wiring, drop,
 };
 use crate::parameter::{Builder, Fill, Parameter, ParameterKind};
 use crate::{Inputs, Result};
@@ -29,10 +29,12 @@ pub struct Gpt {
     blocks: Vec<Block>,
     norm: Norm,
     /// `[V, D]`; the token table where they are tied; none where there is no head of this kind.
-    head: Option<Tensor>,
+    head: Option<Weight>,
     /// `[D]` to a score for each label.
     classifier: Option<Linear>,
     training: bool,
+    /// All blocks in one call, for ids that follow those in a cache.
+    fused: Option<Fused>,
 }
 
 /// Which heads a model has.
@@ -103,7 +105,7 @@ impl Gpt {
             (true, true) => Some(token.weight.shallow_clone()),
             (true, false) => {
                 let (name, kind) = (format!("{}.weight", names.head), ParameterKind::Head);
-                Some(root.parameter(&name, &[vocab, width], kind, inits.head)?)
+                Some(root.parameter(&name, &[vocab, width], kind, inits.head)?.into())
             }
         };
         let classifier = match heads.classifier {
@@ -127,6 +129,7 @@ impl Gpt {
             head,
             classifier,
             training: false,
+            fused: None,
         })
     }
 
@@ -140,6 +143,19 @@ impl Gpt {
         &self.parameters
     }
 
+    /// Whether its matrices are in fewer bits.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.token.weight.packed.is_some()
+    }
+
+    pub(crate) fn take_parameters(&mut self) -> Vec<Parameter> {
+        std::mem::take(&mut self.parameters)
+    }
+
+    pub(crate) fn set_parameters(&mut self, parameters: Vec<Parameter>) {
+        self.parameters = parameters;
+    }
+
     /// Which heads it has.
     pub(crate) fn heads(&self) -> Heads {
         let (ids, classifier) = (self.head.is_some(), self.classifier.is_some());
@@ -148,6 +164,10 @@ impl Gpt {
 
     pub(crate) fn train(&mut self, on: bool) {
         self.training = on;
+        if on {
+            // It holds copies of some norms, which training would leave behind.
+            self.fused = None;
+        }
     }
 
     /// The last hidden states, `[B, T, D]`.
@@ -172,10 +192,10 @@ impl Gpt {
     /// Hidden states `[.., D]` to logits `[.., V]`; nothing without a head.
     pub(crate) fn head(&self, hidden_states: &Tensor) -> Option<Result<Tensor>> {
         let head = self.head.as_ref()?;
-        let logits = idiolect_torch::linear(hidden_states, head, None);
+        let logits = head.linear(hidden_states, None);
         Some(match self.config.logit_softcap {
-            Some(cap) => logits.map(|logits| (logits / cap).tanh() * cap).map_err(Into::into),
-            None => logits.map_err(Into::into),
+            Some(cap) => logits.map(|logits| (logits / cap).tanh() * cap),
+            None => logits,
         })
     }
 
@@ -203,14 +223,15 @@ impl Gpt {
         let (head, softcap) = (self.head.as_ref()?, self.config.logit_softcap);
         Some(self.hidden_states(inputs).and_then(|hidden| {
             let (hidden, labels) = (hidden.flatten(0, 1), labels.flatten(0, 1));
-            Ok(idiolect_torch::linear_cross_entropy(&hidden, head, &labels, softcap)?)
+            Ok(idiolect_torch::linear_cross_entropy(&hidden, &head.dense, &labels, softcap)?)
         }))
     }
 
     /// An empty cache for `capacity` positions.
     pub(crate) fn cache(&self, capacity: i64) -> Cache {
         let (heads, width) = (self.config.n_kv_heads() as i64, self.config.head_dim() as i64);
-        let layer = |_: &Block| LayerCache::new(heads, width, capacity, &self.token.weight);
+        let options = (self.token.weight.kind(), self.token.weight.device());
+        let layer = |_: &Block| LayerCache::new([1, heads, capacity, width], options);
         Cache { layers: self.blocks.iter().map(layer).collect(), length: 0 }
     }
 
@@ -224,6 +245,13 @@ impl Gpt {
         let start = cache.as_ref().map_or(0, |cache| cache.length);
         let length = inputs.ids.size()[1];
         let mut x = self.embed(inputs, start)?; // [B, T, D]
+        if let (Some(fused), Some(cache)) = (&self.fused, cache.as_mut())
+            && fused.takes(x.size()[0] * length)
+            && let Some(rotary) = &self.rotary
+        {
+            x = self.run_fused(fused, rotary, &x, cache)?;
+            return self.norm.forward(&x);
+        }
         let pass = self.pass(inputs, start);
         on_layer(&x);
         for (layer, block) in self.blocks.iter().enumerate() {
@@ -235,6 +263,64 @@ impl Gpt {
             cache.length += length;
         }
         self.norm.forward(&x)
+    }
+
+    /// All blocks in one call, after the positions in the cache.
+    fn run_fused(
+        &self,
+        fused: &Fused,
+        rotary: &Rotary,
+        x: &Tensor,
+        cache: &mut Cache,
+    ) -> Result<Tensor> {
+        let (start, length) = (cache.length, x.size()[1]);
+        let whole = rotary.range(start, length);
+        let local = self.local_rotary.as_ref().map(|rotary| rotary.range(start, length));
+        let pair: [&Angles; 2] = [&whole, local.as_ref().unwrap_or(&whole)];
+        let x = fused.forward(x, pair, &[&cache.layers], &[start])?;
+        cache.length += length;
+        Ok(x)
+    }
+
+    /// Several sequences go on by one id each, `[B, 1]`: the hidden states of the ids, `[B, 1, D]`.
+    pub(crate) fn hidden_states_side_by_side(
+        &self,
+        ids: &Tensor,
+        caches: &mut [Cache],
+    ) -> Result<Tensor> {
+        let count = caches.len() as i64;
+        let fused = self.fused.as_ref().filter(|fused| fused.takes(count));
+        let (Some(fused), Some(rotary)) = (fused, &self.rotary) else {
+            let one = |(row, cache)| self.hidden_states_cached(&ids.narrow(0, row, 1), cache);
+            let rows: Vec<Tensor> = (0..).zip(caches).map(one).collect::<Result<_>>()?;
+            return Ok(Tensor::cat(&rows, 0));
+        };
+        let starts: Vec<i64> = caches.iter().map(|cache| cache.length).collect();
+        let positions = Tensor::from_slice(&starts).unsqueeze(1); // [B, 1]
+        let whole = rotary.at(&positions);
+        let local = self.local_rotary.as_ref().map(|rotary| rotary.at(&positions));
+        let pair: [&Angles; 2] = [&whole, local.as_ref().unwrap_or(&whole)];
+        let layers: Vec<&[LayerCache]> = caches.iter().map(|cache| &cache.layers[..]).collect();
+        let x = self.embed(&Inputs::new(ids.shallow_clone()), 0)?;
+        let x = fused.forward(&x, pair, &layers, &starts)?;
+        caches.iter_mut().for_each(|cache| cache.length += 1);
+        self.norm.forward(&x)
+    }
+
+    /// Every matrix that may be packed: the table of ids, the head where it is one of its own, and the blocks'.
+    pub(crate) fn weights(&mut self) -> Vec<&mut Weight> {
+        let blocks = self.blocks.iter_mut().flat_map(Block::weights);
+        std::iter::once(&mut self.token.weight).chain(self.head.as_mut()).chain(blocks).collect()
+    }
+
+    /// Gets ready to run all blocks in one call, where they are of a kind that can. What follows must not change
+    /// weights, unless it switches training on first.
+    pub(crate) fn fuse(&mut self) -> Result<()> {
+        let rotated = self.config.rotary_width() == self.config.head_dim();
+        let whole = self.config.positions == Positions::Rotary && rotated;
+        let window = self.config.sliding_window.map(|window| window as i64);
+        self.fused = if whole { Fused::new(&self.blocks, window)? } else { None };
+        Ok(())
     }
 
     /// The first layer's input, `[B, T, D]`.

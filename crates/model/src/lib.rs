@@ -42,6 +42,7 @@ mod init;
 mod inputs;
 mod layers;
 mod model;
+mod packing;
 mod parameter;
 mod weights;
 
@@ -57,5 +58,6 @@ pub use generation::{
 pub use gpt::Gpt;
 pub use inputs::Inputs;
 pub use model::Model;
+pub use packing::Quantize;
 pub use parameter::{Parameter, ParameterKind};
 pub use tch;

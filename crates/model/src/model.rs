@@ -5,9 +5,10 @@ use crate::config;
 use crate::families::{ClassifierForm, Family};
 use crate::gpt::{Gpt, Heads};
 use crate::inputs::check_range;
+use crate::packing::fill_packed;
 use crate::parameter::Fill;
 use crate::weights::{self, Weights};
-use crate::{Error, Inputs, ModelConfig, Parameter, Result};
+use crate::{Error, Inputs, ModelConfig, Parameter, Quantize, Result};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -38,36 +39,42 @@ impl Model {
     /// Reads `config.json` and `model.safetensors` (or shards and an index) as Transformers writes
     /// them; `dtype` converts, `None` keeps the number type of the file.
     pub fn load(dir: &Path, device: Device, dtype: Option<Kind>) -> Result<Self> {
-        let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
-        let config = config::read(&text, &path)?;
-        let weights = Weights::open(dir)?;
+        let (config, weights) = open(dir)?;
         let kind = match dtype {
             Some(kind) => kind,
             None => weights.kind()?,
         };
-        let (ids, pooler) = match config.family()? {
-            Family::Decoder(family) => (format!("{}.weight", family.names.head), None),
-            Family::Encoder(family) => {
-                let pooler = Some(family.names.pooler).filter(|name| !name.is_empty());
-                (format!("{}.weight", family.names.head.dense), pooler)
-            }
+        let heads = heads_in(&config, &weights)?;
+        let mut model = Self::build(&config, heads, Fill::Later, device, kind)?;
+        weights.copy_to(model.parameters(), is_tied(&config))?;
+        if let Self::Gpt(gpt) = &mut model {
+            idiolect_torch::catch(|| gpt.fuse())??;
+        }
+        Ok(model)
+    }
+
+    /// The same for inference on the CPU, with the matrices of a decoder in fewer bits. Such a model has no parameters
+    /// but its vectors: it can be neither trained nor saved. No more than one matrix at a time is there in full.
+    pub fn load_packed(dir: &Path, quantize: Quantize) -> Result<Self> {
+        let (config, weights) = open(dir)?;
+        let heads = heads_in(&config, &weights)?;
+        let mut model = Self::build(&config, heads, Fill::Later, Device::Cpu, Kind::Float)?;
+        weights.check_left(model.parameters(), is_tied(&config))?;
+        let Self::Gpt(gpt) = &mut model else {
+            return Err(Error::Unsupported { model: "an encoder", what: "be quantised" });
         };
-        let tied = matches!(&config, ModelConfig::Gpt(gpt) if gpt.tie_embeddings);
-        let classifier = !config.labels().is_empty();
-        let heads = Heads {
-            ids: !classifier && (tied || weights.has(&ids)),
-            classifier,
-            pooler: pooler.is_some_and(|name| weights.has(&format!("{name}.weight"))),
-        };
-        let model = Self::build(&config, heads, Fill::Later, device, kind)?;
-        weights.copy_to(model.parameters(), tied)?;
+        idiolect_torch::catch(|| {
+            fill_packed(gpt, &mut |parameter, may_be_packed| {
+                weights.fill(parameter)?;
+                if may_be_packed { quantize.pack(parameter) } else { Ok(None) }
+            })
+        })??;
         Ok(model)
     }
 
     /// Writes `config.json` and `model.safetensors` into the folder `dir`, each atomically.
     pub fn save(&self, dir: &Path) -> Result<()> {
+        self.expect_whole("be saved")?;
         let (config, heads) = match self {
             Self::Gpt(gpt) => (self.config(), gpt.heads()),
             Self::Bert(bert) => (self.config(), bert.heads()),
@@ -207,6 +214,7 @@ impl Model {
             let problem = format!("is {:?} {shape:?}, must be Int64 {ids:?}", labels.kind());
             return Err(Error::Input { name: "labels", problem });
         }
+        self.expect_whole("be trained")?;
         self.run(inputs, || {
             let shown = labels.where_scalarother(&labels.ne(IGNORE_LABEL), 0);
             check_range("labels", &shown, self.config().vocab_size())?;
@@ -215,6 +223,16 @@ impl Model {
                 Self::Bert(bert) => bert.loss(inputs, labels).unwrap_or(Err(NO_HEAD)),
             }
         })
+    }
+
+    /// Refuses a model whose matrices are packed.
+    fn expect_whole(&self, what: &'static str) -> Result<()> {
+        match self {
+            Self::Gpt(gpt) if gpt.is_packed() => {
+                Err(Error::Unsupported { model: "a quantised model", what })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the inputs, then runs `f`; a panic of tch becomes an error.
@@ -231,6 +249,35 @@ pub(crate) const NO_HEAD: Error =
 
 pub(crate) const NO_GPT_HEAD: Error =
     Error::Unsupported { model: "a GPT without a head for ids", what: "make logits" };
+
+/// The configuration and the weights of a folder.
+fn open(dir: &Path) -> Result<(ModelConfig, Weights)> {
+    let path = dir.join("config.json");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| Error::Read { path: path.clone(), source })?;
+    Ok((config::read(&text, &path)?, Weights::open(dir)?))
+}
+
+fn is_tied(config: &ModelConfig) -> bool {
+    matches!(config, ModelConfig::Gpt(gpt) if gpt.tie_embeddings)
+}
+
+/// The heads that there are weights of.
+fn heads_in(config: &ModelConfig, weights: &Weights) -> Result<Heads> {
+    let (ids, pooler) = match config.family()? {
+        Family::Decoder(family) => (format!("{}.weight", family.names.head), None),
+        Family::Encoder(family) => {
+            let pooler = Some(family.names.pooler).filter(|name| !name.is_empty());
+            (format!("{}.weight", family.names.head.dense), pooler)
+        }
+    };
+    let classifier = !config.labels().is_empty();
+    Ok(Heads {
+        ids: !classifier && (is_tied(config) || weights.has(&ids)),
+        classifier,
+        pooler: pooler.is_some_and(|name| weights.has(&format!("{name}.weight"))),
+    })
+}
 
 /// Asks libtorch once for all the memory that the weights need, so that a model that cannot fit
 /// is refused before half of it is made.

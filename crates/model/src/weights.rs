@@ -89,20 +89,31 @@ impl Weights {
 
     /// Copies every parameter in, converting, and checks that nothing is missing, misshapen or left.
     pub(crate) fn copy_to(&self, parameters: &[Parameter], tied_head: bool) -> Result<()> {
+        parameters.iter().try_for_each(|parameter| self.fill(parameter))?;
+        self.check_left(parameters, tied_head)
+    }
+
+    /// Copies one parameter in, converting.
+    pub(crate) fn fill(&self, parameter: &Parameter) -> Result<()> {
         let _guard = NoGrad::new();
+        let mut start = 0;
+        for (name, rows) in stored_parts(parameter) {
+            let target = match &parameter.stored {
+                Stored::Same => parameter.tensor.shallow_clone(),
+                Stored::Transposed => parameter.tensor.transpose(0, 1),
+                Stored::Sections(_) => parameter.tensor.narrow(0, start, rows),
+            };
+            self.copy_one(name, target)?;
+            start += rows;
+        }
+        Ok(())
+    }
+
+    /// Checks that no tensor of the files is left over.
+    pub(crate) fn check_left(&self, parameters: &[Parameter], tied_head: bool) -> Result<()> {
         let mut left: BTreeSet<&str> = self.places.keys().map(String::as_str).collect();
-        for parameter in parameters {
-            let mut start = 0;
-            for (name, rows) in stored_parts(parameter) {
-                let target = match &parameter.stored {
-                    Stored::Same => parameter.tensor.shallow_clone(),
-                    Stored::Transposed => parameter.tensor.transpose(0, 1),
-                    Stored::Sections(_) => parameter.tensor.narrow(0, start, rows),
-                };
-                self.copy_one(name, target)?;
-                left.remove(bare(name).as_str());
-                start += rows;
-            }
+        for (name, _) in parameters.iter().flat_map(stored_parts) {
+            left.remove(bare(name).as_str());
         }
         let inert = |name: &str| {
             INERT.iter().any(|end| name.ends_with(end)) || (tied_head && name == "lm_head.weight")

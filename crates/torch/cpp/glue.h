@@ -65,4 +65,7 @@ inline void only_first_order() {
 // products.cpp: a (m,k) times b (k,n), by the library that is faster on this processor; never records a gradient.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, const std::optional<at::Tensor>& bias = std::nullopt);
 
+// inference/border.cpp: x (n,k) of contiguous f32 times weight (m,k) of contiguous f32 or bf16: (n,m).
+at::Tensor linear_of_few(const at::Tensor& x, const at::Tensor& weight);
+
 }  // namespace idiolect

@@ -93,6 +93,25 @@ struct Linear : Function<Linear> {
   }
 };
 
+// Few vectors without a gradient, as when ids are generated one by one: what counts is the stream of weights.
+bool is_streamed(const at::Tensor& input, const at::Tensor& weight) {
+  constexpr int64_t most = 16;
+  bool recorded = c10::GradMode::is_enabled() && (input.requires_grad() || weight.requires_grad());
+  bool known = weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kBFloat16;
+  return !recorded && known && input.scalar_type() == weight.scalar_type() && weight.is_cpu() && input.is_cpu() &&
+         weight.is_contiguous() && weight.numel() >= (1 << 16) && input.numel() <= most * weight.size(1) &&
+         input.numel() > 0 && !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+at::Tensor streamed(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  auto shape = input.sizes().vec();
+  shape.back() = weight.size(0);
+  auto x = input.detach().to(at::kFloat).reshape({-1, weight.size(1)}).contiguous();
+  auto result = linear_of_few(x, weight.detach());
+  if (bias) result = result + bias->detach().to(at::kFloat);
+  return result.to(input.scalar_type()).view(shape);
+}
+
 }  // namespace
 }  // namespace idiolect
 
@@ -106,6 +125,10 @@ char* idiolect_linear(const at::Tensor* input, const at::Tensor* weight, const a
     bool fits = input->dim() >= 1 && weight->dim() == 2 && input->size(-1) == weight->size(1) &&
                 (!offset || (offset->dim() == 1 && offset->size(0) == weight->size(0)));
     TORCH_CHECK(fits, "linear: input ", input->sizes(), " and weight ", weight->sizes(), " do not fit");
+    if (is_streamed(*input, *weight)) {
+      *output = new at::Tensor(streamed(*input, *weight, offset));
+      return;
+    }
     bool autocast = at::autocast::is_autocast_enabled(input->device().type());
     int64_t inner = weight->size(1), rows = inner == 0 ? 0 : input->numel() / inner;
     bool ours = !autocast && is_plain(*input) && is_plain(*weight) && (!offset || is_plain(*offset)) &&

@@ -35,7 +35,7 @@ pub fn run(evaluate: &Evaluate, common: &Common, output: Output) -> Result<u8> {
         return Err(usage("--model and --data are needed without a run file"));
     };
     let texts = read_texts(data)?;
-    let backend = model_folder::load(model, common)?;
+    let backend = model_folder::load(model, common, evaluate.quantize)?;
     for task in &section.tasks {
         let figures = match task {
             Task::Perplexity => {

@@ -17,7 +17,7 @@ struct Line {
 
 /// Fills in the masks of each text.
 pub fn run(fill_mask: FillMask, common: &Common, output: Output) -> Result<u8> {
-    let backend = model_folder::load(&fill_mask.model, common)?;
+    let backend = model_folder::load(&fill_mask.model, common, None)?;
     for text in texts(fill_mask.text) {
         let text = text?;
         let predictions = backend.fill_mask(&text, fill_mask.top_k as usize)?;

@@ -15,7 +15,7 @@ use crate::stop::Stop;
 pub fn run(generate: &Generate, common: &Common, output: Output, stop: &Stop) -> Result<u8> {
     let mut request = request(generate, common);
     request.validate().map_err(|error| usage(error.to_string()))?;
-    let backend = model_folder::load(&generate.model, common)?;
+    let backend = model_folder::load(&generate.model, common, generate.quantize)?;
     for prompt in texts(generate.prompt.clone()) {
         request.prompt = prompt?;
         // While text is made someone polls; while a line is waited for nobody does.

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use idiolect_model::Quantize;
+use idiolect_model::tch::Device;
 use idiolect_prompting::LocalBackend;
 
-use crate::arguments::Common;
+use crate::arguments::{Common, Quantization};
 use crate::machine;
+use crate::output::usage;
 
 /// The model folder that `dir` is or holds: a run folder stands for the model it made.
 pub fn find(dir: &Path) -> Result<PathBuf> {
@@ -26,10 +29,17 @@ pub fn find(dir: &Path) -> Result<PathBuf> {
     bail!("{}: no model folder (it has no config.json)", dir.display())
 }
 
-/// Loads the model behind `--model` onto the device of the command line.
-pub fn load(dir: &Path, common: &Common) -> Result<LocalBackend> {
+/// Loads the model behind `--model` onto the device of the command line, or in fewer bits onto the CPU.
+pub fn load(dir: &Path, common: &Common, quantize: Option<Quantization>) -> Result<LocalBackend> {
     let folder = find(dir)?;
     let device = machine::prepare(common)?;
-    LocalBackend::load(&folder, device, common.dtype.map(machine::kind))
-        .with_context(|| format!("cannot load the model in {}", folder.display()))
+    if quantize.is_some() && (device != Device::Cpu || common.dtype.is_some()) {
+        return Err(usage("--quantize is for the CPU, and sets the precision in place of --dtype"));
+    }
+    let loaded = match quantize {
+        None => LocalBackend::load(&folder, device, common.dtype.map(machine::kind)),
+        Some(Quantization::Int8) => LocalBackend::load_packed(&folder, Quantize::Int8),
+        Some(Quantization::Int4) => LocalBackend::load_packed(&folder, Quantize::Int4),
+    };
+    loaded.with_context(|| format!("cannot load the model in {}", folder.display()))
 }

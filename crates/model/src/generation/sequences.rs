@@ -19,10 +19,12 @@ pub(super) struct Sequences<'a> {
     caches: Vec<Cache>,
 }
 
-/// The logits after the last id of a sequence, in f32, and the logarithm of the sum of their exponentials.
+/// The logits after the last id of a sequence, in f32; the id of the largest, and the logarithm of the sum of their
+/// exponentials, found in one visit.
 #[derive(Clone, Debug)]
 pub(super) struct NextLogits {
     pub(super) logits: Vec<f32>,
+    likeliest: u32,
     log_sum: f64,
 }
 
@@ -54,12 +56,8 @@ impl<'a> Sequences<'a> {
 
     /// Each goes on by one id.
     pub(super) fn step(&mut self, ids: &[u32]) -> Result<Step> {
-        let mut hidden = Vec::with_capacity(ids.len());
-        for (id, cache) in ids.iter().zip(&mut self.caches) {
-            let ids = tensor(&[*id], self.device);
-            hidden.push(self.gpt.hidden_states_cached(&ids, cache)?);
-        }
-        let hidden = Tensor::cat(&hidden, 0); // [B, 1, D]
+        let ids = tensor(ids, self.device).transpose(0, 1); // [B, 1]
+        let hidden = self.gpt.hidden_states_side_by_side(&ids, &mut self.caches)?; // [B, 1, D]
         Ok(Step { next: next(self.gpt, &hidden.select(1, 0))?, hidden })
     }
 
@@ -109,13 +107,12 @@ fn tensor(ids: &[u32], device: Device) -> Tensor {
 /// Hidden states `[N, D]` to what may come next.
 fn next(gpt: &Gpt, hidden: &Tensor) -> Result<Vec<NextLogits>> {
     let logits = gpt.head(hidden).unwrap_or(Err(NO_GPT_HEAD))?.to_kind(Kind::Float); // [N, V]
-    let sums = Vec::<f32>::try_from(logits.logsumexp(&[-1i64][..], false));
-    let sums = sums.map_err(TorchError::from)?;
-    let logits = Vec::<f32>::try_from(logits.flatten(0, 1)).map_err(TorchError::from)?;
-    let rows = logits.chunks(logits.len() / sums.len().max(1)).zip(sums);
-    Ok(rows
-        .map(|(row, sum)| NextLogits { logits: row.to_vec(), log_sum: f64::from(sum) })
-        .collect())
+    let row = |row| {
+        let logits = Vec::<f32>::try_from(logits.get(row)).map_err(TorchError::from)?;
+        let (likeliest, log_sum) = idiolect_torch::largest(&logits).unwrap_or_default();
+        Ok(NextLogits { logits, likeliest: likeliest as u32, log_sum })
+    };
+    (0..hidden.size()[0]).map(row).collect()
 }
 
 impl NextLogits {
@@ -138,8 +135,12 @@ impl NextLogits {
             Allowed::End => return None,
         };
         let changed = self.changed(history, config);
-        let logits = changed.as_ref().unwrap_or(&self.logits);
-        let id = sample::choose(logits, candidates, config, draw)?;
+        let id = match (&changed, candidates) {
+            (None, None) if config.temperature == 0.0 => self.likeliest,
+            _ => {
+                sample::choose(changed.as_ref().unwrap_or(&self.logits), candidates, config, draw)?
+            }
+        };
         Some(GeneratedToken { id, log_probability: self.log_probability(id) as f32 })
     }
 

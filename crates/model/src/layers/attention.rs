@@ -5,17 +5,17 @@ use crate::init::Init;
 use crate::layers::{Angles, Form, Linear, Mask};
 use crate::parameter::{ParameterKind, Path};
 use idiolect_torch::HeadSteps;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// `[B, T, D]` to `[B, T, D]`.
 #[derive(Debug)]
 pub(crate) struct Attention {
-    qkv: Linear,
-    out: Linear,
-    qk_norm: QkNorm,
-    config: AttentionConfig,
+    pub(super) qkv: Linear,
+    pub(super) out: Linear,
+    pub(super) qk_norm: QkNorm,
+    pub(super) config: AttentionConfig,
     /// Each head's queries, keys and values lie together, `[B, T, H, 3, d]` (GPT-NeoX).
-    per_head: bool,
+    pub(super) per_head: bool,
 }
 
 /// Sizes of an attention layer.
@@ -240,15 +240,22 @@ fn three(parts: Vec<Tensor>) -> [Tensor; 3] {
 }
 
 impl LayerCache {
-    /// Room for `capacity` positions.
-    pub(crate) fn new(n_kv_heads: i64, head_dim: i64, capacity: i64, like: &Tensor) -> Self {
-        let empty =
-            || Tensor::empty([1, n_kv_heads, capacity, head_dim], (like.kind(), like.device()));
+    /// Room for `[B, K, capacity, d]`.
+    pub(crate) fn new(size: [i64; 4], options: (Kind, Device)) -> Self {
+        let empty = || Tensor::empty(size, options);
         Self { key: empty(), value: empty() }
     }
 
     pub(crate) fn copy(&self) -> Self {
         Self { key: self.key.copy(), value: self.value.copy() }
+    }
+
+    pub(super) fn key(&self) -> &Tensor {
+        &self.key
+    }
+
+    pub(super) fn value(&self) -> &Tensor {
+        &self.value
     }
 
     /// Writes the new `[1, K, T, d]` at `start` and gives all up to them.

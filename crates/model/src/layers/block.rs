@@ -4,7 +4,8 @@ use crate::Result;
 use crate::config::{Mlp as MlpShape, Norm as NormForm};
 use crate::init::Init;
 use crate::layers::{
-    Attention, AttentionConfig, AttentionNames, Form, LayerCache, Mlp, MlpNames, Norm, Pass, QkNorm,
+    Attention, AttentionConfig, AttentionNames, Form, LayerCache, Mlp, MlpNames, Norm, Pass,
+    QkNorm, Weight,
 };
 use crate::parameter::Path;
 use tch::Tensor;
@@ -12,10 +13,10 @@ use tch::Tensor;
 /// Attention, then an MLP, each beside a residual connection.
 #[derive(Debug)]
 pub(crate) struct Block {
-    wiring: Wiring,
-    attention: Attention,
-    mlp: Mlp,
-    norms: Norms,
+    pub(super) wiring: Wiring,
+    pub(super) attention: Attention,
+    pub(super) mlp: Mlp,
+    pub(super) norms: Norms,
     dropout: f64,
 }
 
@@ -33,11 +34,11 @@ pub(crate) enum Wiring {
 }
 
 #[derive(Debug)]
-struct Norms {
-    attention: Option<Norm>,
-    attention_after: Option<Norm>,
-    mlp: Norm,
-    mlp_after: Option<Norm>,
+pub(super) struct Norms {
+    pub(super) attention: Option<Norm>,
+    pub(super) attention_after: Option<Norm>,
+    pub(super) mlp: Norm,
+    pub(super) mlp_after: Option<Norm>,
 }
 
 /// What a block is made of.
@@ -124,6 +125,13 @@ impl Block {
         let norms =
             Norms { attention: before.or(after), attention_after, mlp: mlp_norm, mlp_after };
         Ok(Self { wiring, attention, mlp, norms, dropout: config.dropout })
+    }
+
+    /// The four matrices.
+    pub(crate) fn weights(&mut self) -> [&mut Weight; 4] {
+        let (attention, mlp) = (&mut self.attention, &mut self.mlp);
+        [&mut attention.qkv, &mut attention.out, &mut mlp.up, &mut mlp.down]
+            .map(|linear| &mut linear.weight)
     }
 
     /// `[B, T, D]` to `[B, T, D]`.

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::init::Init;
+use crate::layers::Weight;
 use crate::parameter::{ParameterKind, Path};
 use tch::Tensor;
 
@@ -21,7 +22,7 @@ pub(crate) enum Form {
 /// `[.., in]` to `[.., out]`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    pub(crate) weight: Tensor,
+    pub(crate) weight: Weight,
     pub(crate) bias: Option<Tensor>,
 }
 
@@ -41,7 +42,7 @@ impl Linear {
             Form::Columns => path.transposed("weight", &[rows, columns], init, vec![rows])?,
         };
         let bias = plain_bias(path, rows, bias)?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight: weight.into(), bias })
     }
 
     /// The last layer of a model, which no optimizer of hidden matrices may step.
@@ -52,7 +53,7 @@ impl Linear {
         init: Init,
     ) -> Result<Self> {
         let weight = path.parameter("weight", &[rows, columns], ParameterKind::Head, init)?;
-        Ok(Self { weight, bias: plain_bias(path, rows, bias)? })
+        Ok(Self { weight: weight.into(), bias: plain_bias(path, rows, bias)? })
     }
 
     /// Layers that read the same input, computed as one product: `parts` are (name, rows), and
@@ -76,7 +77,7 @@ impl Linear {
                 _ => path.sectioned("weight", &shape, kind, init, sections)?,
             };
             let bias = plain_bias(path, rows, bias)?;
-            return Ok(Self { weight, bias });
+            return Ok(Self { weight: weight.into(), bias });
         }
         let named = |what: &str| -> Vec<(String, i64)> {
             parts.iter().map(|(part, rows)| (format!("{part}.{what}"), *rows)).collect()
@@ -90,12 +91,12 @@ impl Linear {
         } else {
             None
         };
-        Ok(Self { weight, bias })
+        Ok(Self { weight: weight.into(), bias })
     }
 
     /// `[.., in]` to `[.., out]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(idiolect_torch::linear(input, &self.weight, self.bias.as_ref())?)
+        self.weight.linear(input, self.bias.as_ref())
     }
 }
 

@@ -10,9 +10,10 @@ use tch::Tensor;
 /// `[.., D]` to `[.., D]` by way of a wider one.
 #[derive(Debug)]
 pub(crate) struct Mlp {
-    up: Linear,
-    down: Linear,
-    shape: Shape,
+    /// Of a gated one, the gate's rows first.
+    pub(super) up: Linear,
+    pub(super) down: Linear,
+    pub(super) shape: Shape,
 }
 
 /// What the layers are called in files.

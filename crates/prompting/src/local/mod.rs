@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use idiolect_model::tch::{Device, Kind};
-use idiolect_model::{GeneratedToken, GenerationConfig, ModelConfig, Overflow};
+use idiolect_model::{GeneratedToken, GenerationConfig, Model, ModelConfig, Overflow, Quantize};
 use idiolect_tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,22 @@ impl LocalBackend {
     /// Loads a model folder (`config.json`, `model.safetensors`, `tokenizer.json`). Without a
     /// dtype, the weights keep the one they were saved in.
     pub fn load(folder: &Path, device: Device, dtype: Option<Kind>) -> Result<Self> {
+        let place = folder.to_owned();
+        Self::of(folder, move || Model::load(&place, device, dtype))
+    }
+
+    /// The same on the CPU, with the matrices of a decoder in fewer bits.
+    pub fn load_packed(folder: &Path, quantize: Quantize) -> Result<Self> {
+        let place = folder.to_owned();
+        Self::of(folder, move || Model::load_packed(&place, quantize))
+    }
+
+    fn of(
+        folder: &Path,
+        load: impl FnOnce() -> idiolect_model::Result<Model> + Send + 'static,
+    ) -> Result<Self> {
         let tokenizer = Tokenizer::from_folder(folder)?;
-        let (worker, model) = Worker::start(folder, device, dtype)?;
+        let (worker, model) = Worker::start(load)?;
         if tokenizer.vocab_size() > model.vocab_size() {
             return Err(Error::Mismatch {
                 path: folder.to_owned(),

@@ -1,11 +1,10 @@
 //! The thread that owns a model: jobs in by a queue, whatever they make out by their own channels.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 
-use idiolect_model::tch::{self, Device, Kind};
+use idiolect_model::tch;
 use idiolect_model::{Model, ModelConfig};
 
 use crate::{Error, Result};
@@ -22,19 +21,16 @@ pub(super) struct Worker {
 impl Worker {
     /// Loads the model on a new thread; comes back once it is there, with its configuration.
     pub(super) fn start(
-        folder: &Path,
-        device: Device,
-        dtype: Option<Kind>,
+        load: impl FnOnce() -> idiolect_model::Result<Model> + Send + 'static,
     ) -> Result<(Self, ModelConfig)> {
-        let folder = folder.to_owned();
         let (queue, jobs) = mpsc::channel::<Job>();
-        let (loaded, load) = mpsc::channel();
+        let (loaded, result) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("model".to_owned())
             .spawn(move || {
                 // The mode is the thread's own, and nothing here is ever trained.
                 let _no_gradient = tch::no_grad_guard();
-                let mut model = match Model::load(&folder, device, dtype) {
+                let mut model = match load() {
                     Ok(model) => model,
                     Err(error) => return drop(loaded.send(Err(error))),
                 };
@@ -47,7 +43,7 @@ impl Worker {
             })
             .map_err(Error::Thread)?;
         let worker = Self { queue: Some(queue), thread: Some(thread) };
-        let config = load.recv().map_err(|_| Error::WorkerGone)??;
+        let config = result.recv().map_err(|_| Error::WorkerGone)??;
         Ok((worker, config))
     }
 

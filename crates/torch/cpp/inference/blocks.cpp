@@ -121,9 +121,8 @@ void Decoder::split_heads(const Block& block, int64_t layer, const Call& call, c
     if (head < n_heads) continue;
     bool key = head < n_heads + n_kv;
     int64_t sequence = row / call.length, position = call.starts[sequence] + row % call.length;
-    int64_t cached = sequence * n_kv + (head - n_heads) % n_kv;
-    void* cache = key ? call.keys[layer] : call.values[layer];
-    write_cached(cache, call.narrow, (cached * call.capacity + position) * d, x, d);
+    char* cache = call.cached(key ? call.keys : call.values, layer, sequence, (head - n_heads) % n_kv, d);
+    write_cached(cache, call.narrow, position * d, x, d);
   }
   me.wait();
 }
@@ -137,11 +136,11 @@ void Decoder::attend(const Block& block, int64_t layer, const Call& call, const 
     me.wait();
     return;
   }
-  int64_t size = call.narrow ? 2 : 4, heads = call.n_sequences * n_kv;
+  int64_t heads = call.n_sequences * n_kv;
   for (int64_t task = me.begin(heads * 8); task < me.end(heads * 8); ++task) {
     int64_t head = task / 8, end = call.starts[head / n_kv] + call.length, part = padded(end, 128) / 8;
     int64_t begin = std::min(end, task % 8 * part);
-    const char* keys = static_cast<const char*>(call.keys[layer]) + head * call.capacity * d * size;
+    const char* keys = call.cached(call.keys, layer, head / n_kv, head % n_kv, d);
     float* columns = columns_ + head * d * columns_stride_;
     transpose_keys({keys, call.narrow}, d, begin, std::min(end, begin + part), columns, columns_stride_);
   }
@@ -156,23 +155,23 @@ void Decoder::attend(const Block& block, int64_t layer, const Call& call, const 
 
 // One query of one head.
 void Decoder::attend_head(const Block& block, int64_t layer, const Call& call, int64_t task, float* scores) {
-  int64_t d = block.attention.d, n_heads = sizes_.n_heads, n_kv = sizes_.n_kv_heads, size = call.narrow ? 2 : 4;
+  int64_t d = block.attention.d, n_heads = sizes_.n_heads, n_kv = sizes_.n_kv_heads;
   int64_t sequence = task / n_heads, head = task % n_heads, offset = sequence * n_heads * d + head * d;
-  int64_t cache = (sequence * n_kv + head / (n_heads / n_kv)) * call.capacity * d * size;
+  int64_t of = head / (n_heads / n_kv);
   const float* query = heads_ + sequence * heads_stride_ + head * d;
-  Cached keys{static_cast<const char*>(call.keys[layer]) + cache, call.narrow};
-  Cached values{static_cast<const char*>(call.values[layer]) + cache, call.narrow};
+  Cached keys{call.cached(call.keys, layer, sequence, of, d), call.narrow};
+  Cached values{call.cached(call.values, layer, sequence, of, d), call.narrow};
   attend_one(block.attention, query, call.starts[sequence], keys, values, scores, attended_.values + offset);
   if (is_quantised(block.out.format)) quantise(attended_, offset, d);
 }
 
 // Eight queries of one head.
 void Decoder::attend_tile(const Block& block, int64_t layer, const Call& call, int64_t task, float* scores) {
-  int64_t d = block.attention.d, n_heads = sizes_.n_heads, n_kv = sizes_.n_kv_heads, size = call.narrow ? 2 : 4;
+  int64_t d = block.attention.d, n_heads = sizes_.n_heads, n_kv = sizes_.n_kv_heads;
   int64_t lanes = call.n_sequences * n_heads, tile = task / lanes, sequence = task % lanes / n_heads;
   int64_t head = task % n_heads, first = tile * kQueries, count = std::min(kQueries, call.length - first);
-  int64_t row = sequence * call.length + first, cached = sequence * n_kv + head / (n_heads / n_kv);
-  Cached values{static_cast<const char*>(call.values[layer]) + cached * call.capacity * d * size, call.narrow};
+  int64_t row = sequence * call.length + first, of = head / (n_heads / n_kv), cached = sequence * n_kv + of;
+  Cached values{call.cached(call.values, layer, sequence, of, d), call.narrow};
   int64_t stride = n_heads * d, offset = row * stride + head * d;
   attend_several(block.attention, heads_ + row * heads_stride_ + head * d, heads_stride_, count,
                  call.starts[sequence] + first, columns_ + cached * d * columns_stride_, columns_stride_, values, scores,

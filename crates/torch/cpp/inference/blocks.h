@@ -29,13 +29,18 @@ struct Sizes {
 
 // One call: B sequences of T new positions each, of which sequence b begins at starts[b].
 struct Call {
-  int64_t n_sequences, length, capacity;
-  const int64_t* starts;
+  int64_t n_sequences, length;
+  const int64_t *starts, *capacities;  // a sequence each
   float* hidden;             // [B * T, width], in place
   const float* angles[2][2]; // cosines and sines, [B * T, d] each, for layers that see all and for local ones
   bool narrow;               // the cache is bf16
-  void* const* keys;         // a layer each, [B, K, capacity, d]
+  void* const* keys;         // of layer l and sequence b at l * n_sequences + b, [K, capacity, d]
   void* const* values;
+
+  // Where one head's keys or values of a sequence begin.
+  char* cached(void* const* caches, int64_t layer, int64_t sequence, int64_t head, int64_t d) const {
+    return static_cast<char*>(caches[layer * n_sequences + sequence]) + head * capacities[sequence] * d * (narrow ? 2 : 4);
+  }
 };
 
 class Decoder {

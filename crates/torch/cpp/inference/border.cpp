@@ -37,8 +37,8 @@ struct SizesParts {
 };
 
 struct CallParts {
-  int64_t n_sequences, length, capacity;
-  const int64_t* starts;
+  int64_t n_sequences, length;
+  const int64_t *starts, *capacities;
   float* hidden;
   const float* angles[4];
   bool narrow;
@@ -93,7 +93,24 @@ struct OwnActivations : Activations {
   }
 };
 
+at::Tensor linear_of(const Matrix& matrix, const at::Tensor& input) {
+  OwnActivations x(input, is_quantised(matrix.format));
+  int64_t count = input.size(0), strips = matrix.n_strips(), stride = padded(matrix.rows, kRows);
+  auto wide = at::empty({count, stride}, input.options());
+  auto* to = wide.data_ptr<float>();
+  share(strips, [&](int64_t begin, int64_t end) {
+    multiply_strips(matrix, x, 0, count, begin, end, to + begin * kRows, stride);
+  });
+  return wide.narrow(1, 0, matrix.rows);
+}
+
 }  // namespace
+
+at::Tensor idiolect::linear_of_few(const at::Tensor& x, const at::Tensor& weight) {
+  auto format = weight.scalar_type() == at::kFloat ? Format::kF32 : Format::kBf16;
+  return linear_of({format, weight.size(0), weight.size(1), static_cast<const uint8_t*>(weight.const_data_ptr())}, x)
+      .contiguous();
+}
 
 extern "C" {
 
@@ -139,15 +156,7 @@ void idiolect_matrix_rows(const MatrixParts* parts, const int64_t* ids, int64_t 
 char* idiolect_matrix_linear(const MatrixParts* parts, const at::Tensor* input, const at::Tensor* bias,
                              at::Tensor** output) {
   return guarded([&] {
-    Matrix matrix = parts->matrix();
-    OwnActivations x(*input, is_quantised(matrix.format));
-    int64_t count = input->size(0), strips = matrix.n_strips(), stride = padded(matrix.rows, kRows);
-    auto wide = at::empty({count, stride}, input->options());
-    auto* to = wide.data_ptr<float>();
-    share(strips, [&](int64_t begin, int64_t end) {
-      multiply_strips(matrix, x, 0, count, begin, end, to + begin * kRows, stride);
-    });
-    auto result = wide.narrow(1, 0, matrix.rows);
+    auto result = linear_of(parts->matrix(), *input);
     *output = new at::Tensor(bias != nullptr ? at::add(result, *bias) : result);
   });
 }
@@ -167,7 +176,7 @@ void idiolect_decoder_free(Decoder* decoder) { delete decoder; }
 char* idiolect_decoder_run(Decoder* decoder, const CallParts* parts) {
   return guarded([&] {
     const auto& p = *parts;
-    Call call{p.n_sequences, p.length, p.capacity, p.starts, p.hidden, {{p.angles[0], p.angles[1]}, {p.angles[2], p.angles[3]}},
+    Call call{p.n_sequences, p.length, p.starts, p.capacities, p.hidden, {{p.angles[0], p.angles[1]}, {p.angles[2], p.angles[3]}},
               p.narrow, p.keys, p.values};
     decoder->run(call, n_threads());
   });

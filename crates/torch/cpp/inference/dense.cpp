@@ -66,11 +66,15 @@ INLINE void rows_times(const Matrix& matrix, const float* x, int64_t begin, int6
 template <Format F>
 INLINE void all_rows(const Matrix& matrix, const float* x, int64_t count, int64_t begin, int64_t end, float* output,
                      int64_t stride) {
-  int64_t t = 0;
-  for (; t + 4 <= count; t += 4)
-    rows_times<F, 4>(matrix, x + t * matrix.columns, begin, end, output + t * stride, stride);
-  for (; t < count; ++t)
-    rows_times<F, 1>(matrix, x + t * matrix.columns, begin, end, output + t * stride, stride);
+  // Sixteen rows stay in the cache while all vectors pass.
+  for (int64_t row = begin; row < end; row += kRows) {
+    int64_t last = row + kRows < end ? row + kRows : end, t = 0;
+    float* place = output + row - begin;
+    for (; t + 4 <= count; t += 4)
+      rows_times<F, 4>(matrix, x + t * matrix.columns, row, last, place + t * stride, stride);
+    for (; t < count; ++t)
+      rows_times<F, 1>(matrix, x + t * matrix.columns, row, last, place + t * stride, stride);
+  }
 }
 
 FOR_EACH_PROCESSOR void rows_f32(const Matrix& matrix, const float* x, int64_t count, int64_t begin, int64_t end,

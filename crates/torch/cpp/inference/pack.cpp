@@ -70,15 +70,19 @@ struct Strip {
   }
 };
 
-uint8_t held(float value, float top) { return static_cast<uint8_t>(std::fmin(std::fmax(std::nearbyint(value), 0.0f), top)); }
+// Rounded, and held to what there is room for.
+uint8_t held(float value, float top) {
+  value = value + 0.5f < 0 ? 0 : value + 0.5f;
+  return static_cast<uint8_t>(value > top ? top : value);
+}
 
 // One block of 32 numbers, to the nearest of 16 or 256 steps: between least and largest where a minimum is stored, else
 // as llama.cpp spreads them: the largest magnitude is a whole -8 or 127.
 void pack_block(const Strip& strip, const float* values, int64_t block, int64_t row) {
   float least = values[0], most = values[0], extreme = 0;
   for (int64_t i = 0; i < kBlock; ++i) {
-    least = std::fmin(least, values[i]);
-    most = std::fmax(most, values[i]);
+    least = values[i] < least ? values[i] : least;
+    most = values[i] > most ? values[i] : most;
     if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
   }
   float scale, minimum, top = strip.format == Format::kQ8 ? 255.0f : 15.0f;

@@ -76,13 +76,13 @@ pub struct DecoderLayer<'a> {
     pub local: bool,
 }
 
-/// Where keys and values of all positions are kept: a pair of tensors a layer, `[B, K, capacity, d]`, all f32 or all
-/// bf16, and how many positions each sequence has so far.
+/// Where keys and values of all positions are kept: of layer l and sequence b at `l * B + b`, `[1, K, capacity, d]`, all
+/// f32 or all bf16; and how many positions each sequence has so far.
 #[derive(Debug)]
 pub struct CallCache<'a> {
-    /// A layer each.
+    /// One for each layer and sequence.
     pub keys: &'a [Tensor],
-    /// A layer each.
+    /// One for each layer and sequence.
     pub values: &'a [Tensor],
     /// `[B]`.
     pub starts: &'a [i64],
@@ -152,7 +152,7 @@ impl Decoder {
         if width != self.sizes.width || n_sequences < 1 || length < 1 {
             return Err(unfit("hidden", &size));
         }
-        let (capacity, narrow) = self.check_cache(cache, n_sequences, length)?;
+        let (capacities, narrow) = self.check_cache(cache, n_sequences, length)?;
         let mut output = Tensor::f_empty(&size, (Kind::Float, Device::Cpu))?;
         output.f_copy_(&hidden.f_detach()?)?;
         let spread = |table: &Tensor| -> Result<Tensor> {
@@ -176,8 +176,8 @@ impl Decoder {
         let parts = CallParts {
             n_sequences,
             length,
-            capacity,
             starts: cache.starts.as_ptr(),
+            capacities: capacities.as_ptr(),
             hidden: output.data_ptr().cast(),
             angles: tables.each_ref().map(|table| table.data_ptr().cast_const().cast()),
             narrow,
@@ -188,30 +188,38 @@ impl Decoder {
         Ok(output)
     }
 
-    /// The capacity, and whether it is bf16.
-    fn check_cache(&self, cache: &CallCache, n_sequences: i64, length: i64) -> Result<(i64, bool)> {
+    /// Each sequence's capacity, and whether the cache is bf16.
+    fn check_cache(
+        &self,
+        cache: &CallCache,
+        n_sequences: i64,
+        length: i64,
+    ) -> Result<(Vec<i64>, bool)> {
         let DecoderSizes { n_kv_heads, head_dim, .. } = self.sizes;
-        let all = || cache.keys.iter().chain(cache.values);
-        let Some(first) = cache.keys.first() else { return Err(unfit("cache", &[])) };
-        let size = first.size();
-        let capacity = size.get(2).copied().unwrap_or(0);
-        let kind = first.kind();
-        let fits = |tensor: &Tensor| {
-            tensor.size() == [n_sequences, n_kv_heads, capacity, head_dim]
+        let CallCache { keys, values, starts } = cache;
+        let count = n_sequences as usize;
+        let counts = [keys.len(), values.len()] == [self.n_layers * count; 2];
+        if !counts || starts.len() != count {
+            return Err(unfit("cache", &[keys.len() as i64, values.len() as i64]));
+        }
+        let kind = keys[0].kind();
+        let capacities: Vec<i64> =
+            keys[..count].iter().map(|tensor| tensor.size().get(2).copied().unwrap_or(0)).collect();
+        let fits = |(index, tensor): (usize, &Tensor)| {
+            tensor.size() == [1, n_kv_heads, capacities[index % count], head_dim]
                 && tensor.kind() == kind
                 && tensor.device() == Device::Cpu
                 && tensor.is_contiguous()
         };
-        let counts = [cache.keys.len(), cache.values.len()] == [self.n_layers; 2];
-        let room = |&start: &i64| {
+        let all = keys.iter().enumerate().chain(values.iter().enumerate()).all(fits);
+        let room = |(&start, &capacity): (&i64, &i64)| {
             start >= 0 && start.checked_add(length).is_some_and(|end| end <= capacity)
         };
-        let starts = cache.starts.len() as i64 == n_sequences && cache.starts.iter().all(room);
-        let known = matches!(kind, Kind::Float | Kind::BFloat16);
-        if !(counts && starts && known && all().all(fits)) {
-            return Err(unfit("cache", &size));
+        let room = starts.iter().zip(&capacities).all(room);
+        if !(all && room && matches!(kind, Kind::Float | Kind::BFloat16)) {
+            return Err(unfit("cache", &keys[0].size()));
         }
-        Ok((capacity, kind == Kind::BFloat16))
+        Ok((capacities, kind == Kind::BFloat16))
     }
 }
 
@@ -255,7 +263,7 @@ fn block(
 fn matrix_parts(matrix: Matrix<'_>, size: [i64; 2], kept: &mut Vec<Tensor>) -> Result<MatrixParts> {
     match matrix {
         Matrix::Packed(packed) if packed.size() == size => {
-            kept.push(packed.share());
+            kept.push(packed.memory().shallow_clone());
             Ok(packed.parts())
         }
         Matrix::Packed(packed) => Err(unfit("weight", &packed.size())),

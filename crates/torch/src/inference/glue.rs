@@ -53,8 +53,8 @@ pub(super) struct SizesParts {
 pub(super) struct CallParts {
     pub(super) n_sequences: i64,
     pub(super) length: i64,
-    pub(super) capacity: i64,
     pub(super) starts: *const i64,
+    pub(super) capacities: *const i64,
     pub(super) hidden: *mut f32,
     pub(super) angles: [*const f32; 4],
     pub(super) narrow: bool,

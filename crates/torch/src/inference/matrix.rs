@@ -185,9 +185,13 @@ impl PackedMatrix {
         MatrixParts { format: self.format.code(), rows: self.rows, columns: self.columns, data }
     }
 
-    /// Another hold on its memory.
-    pub(super) fn share(&self) -> Tensor {
-        self.data.shallow_clone()
+    /// Another hold on the same memory.
+    pub fn shallow_clone(&self) -> Self {
+        Self { data: self.data.shallow_clone(), ..*self }
+    }
+
+    pub(super) fn memory(&self) -> &Tensor {
+        &self.data
     }
 
     fn pointer(&self) -> *mut u8 {
