@@ -78,6 +78,10 @@ pub enum Command {
     Generate(Generate),
     /// Fill in the masks of a text
     FillMask(FillMask),
+    /// A vector for each text
+    Embed(Embed),
+    /// The label of each text, by a model with a classification head
+    Predict(Predict),
     /// Parameters, memory, FLOPs, time, energy and cost of a run, before anything is spent
     Estimate(Estimate),
     /// What this machine has, and what to do about what it lacks
@@ -223,6 +227,46 @@ pub struct FillMask {
     /// How many predictions a mask
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub top_k: u32,
+}
+
+/// `idiolect embed ...`
+#[derive(Debug, Args)]
+pub struct Embed {
+    /// The model's folder, or its run's
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The text; without it, a line each from standard input
+    pub text: Option<String>,
+    /// What becomes of the hidden states [default: as the model's folder says; mean, or last for a decoder]
+    #[arg(long, value_name = "HOW")]
+    pub pooling: Option<PoolingArgument>,
+    /// Make vectors of length 1 [default: as the model's folder says]
+    #[arg(long, conflicts_with = "no_normalize")]
+    pub normalize: bool,
+    /// Leave vectors as long as they are
+    #[arg(long)]
+    pub no_normalize: bool,
+}
+
+/// How hidden states become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PoolingArgument {
+    /// Their mean
+    Mean,
+    /// The first one's
+    Cls,
+    /// The last one's
+    Last,
+}
+
+/// `idiolect predict ...`
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// The model's folder, or its run's
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// The text; without it, a line each from standard input
+    pub text: Option<String>,
 }
 
 /// `idiolect estimate ...`

@@ -86,6 +86,24 @@ pub fn texts(argument: Option<String>) -> Box<dyn Iterator<Item = Result<String>
     }))
 }
 
+/// Hands texts on, several at once; one at a time to somebody who types them.
+pub fn in_chunks(
+    texts: impl Iterator<Item = Result<String>>,
+    most: usize,
+    mut work: impl FnMut(&[String]) -> Result<()>,
+) -> Result<()> {
+    let most = if io::stdin().is_terminal() { 1 } else { most };
+    let mut chunk = Vec::new();
+    for text in texts {
+        chunk.push(text?);
+        if chunk.len() == most {
+            work(&chunk)?;
+            chunk.clear();
+        }
+    }
+    if chunk.is_empty() { Ok(()) } else { work(&chunk) }
+}
+
 /// The next line without its end, if there is one.
 fn line(input: &mut impl BufRead, number: usize) -> Result<Option<String>> {
     let mut bytes = Vec::new();

@@ -2,11 +2,13 @@
 
 mod data;
 mod doctor;
+mod embed;
 mod estimate;
 mod evaluate;
 mod fill_mask;
 mod generate;
 mod model_folder;
+mod predict;
 mod stages;
 mod tokenizer;
 mod train;
@@ -34,6 +36,8 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         Command::Evaluate(evaluate) => evaluate::run(&evaluate, common, output),
         Command::Generate(generate) => generate::run(&generate, common, output, &stop),
         Command::FillMask(fill_mask) => fill_mask::run(fill_mask, common, output),
+        Command::Embed(embed) => embed::run(embed, common, output),
+        Command::Predict(predict) => predict::run(predict, common, output),
         Command::Estimate(estimate) => estimate::run(&estimate, common, output),
         Command::Doctor => doctor::run(common, output),
     }

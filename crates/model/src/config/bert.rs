@@ -99,6 +99,15 @@ pub enum Pooling {
     Mean,
 }
 
+/// Every third layer sees all, the others a window.
+fn modern_layers(n_layers: usize) -> Vec<LayerType> {
+    let layer = |layer: usize| match layer.is_multiple_of(3) {
+        true => LayerType::FullAttention,
+        false => LayerType::SlidingAttention,
+    };
+    (0..n_layers).map(layer).collect()
+}
+
 fn is_true(value: &bool) -> bool {
     *value
 }
@@ -179,6 +188,44 @@ impl BertConfig {
         Self { n_layers: 8, ..Self::small() }
     }
 
+    /// ModernBERT-base (Warner et al. 2024, table 4): 22 layers of width 768, every third sees all.
+    pub fn modern_base() -> Self {
+        Self {
+            vocab_size: 0,
+            context_length: 8192,
+            n_layers: 22,
+            intermediate_size: Some(1152),
+            token_types: 0,
+            positions: Positions::Rotary,
+            rope_theta: Some(160_000.0),
+            local_rope_theta: Some(10_000.0),
+            local_attention: Some(128),
+            layer_types: modern_layers(22),
+            pre_norm: true,
+            norm: Norm::LayerNormUnbiased,
+            attention_bias: false,
+            mlp_bias: false,
+            classifier_bias: false,
+            mlp: Mlp::GatedGelu,
+            norm_epsilon: 1e-5,
+            classifier_dropout: Some(0.0),
+            ..Self::base()
+        }
+    }
+
+    /// A ModernBERT as small as BERT-mini: 4 layers of width 256.
+    pub fn modern_mini() -> Self {
+        Self {
+            context_length: 512,
+            hidden_size: 256,
+            n_layers: 4,
+            n_heads: 4,
+            intermediate_size: Some(384),
+            layer_types: modern_layers(4),
+            ..Self::modern_base()
+        }
+    }
+
     /// One dial for everything: `64 * depth` wide, heads of 64. 12 is BERT-base.
     pub fn depth(depth: usize) -> Self {
         Self {
@@ -200,6 +247,8 @@ impl BertConfig {
             Dial::Preset("medium") => Some(Self::medium()),
             Dial::Preset("base") => Some(Self::base()),
             Dial::Preset("large") => Some(Self::large()),
+            Dial::Preset("modern-base") => Some(Self::modern_base()),
+            Dial::Preset("modern-mini") => Some(Self::modern_mini()),
             Dial::Preset(_) => None,
         }
     }

@@ -1,5 +1,8 @@
 //! The local model as a backend: a model folder in; text, scores and filled masks out.
 
+mod classify;
+mod embed;
+mod rows;
 mod worker;
 
 use std::ops::ControlFlow;
@@ -17,6 +20,9 @@ use crate::{
 };
 use worker::Worker;
 
+pub use classify::Classification;
+pub use embed::{EmbedConfig, Embeddings, Pooling};
+
 /// A model folder that answers on this machine.
 ///
 /// The model lives on a thread of its own, since a tensor may not be shared between threads; calls
@@ -27,6 +33,7 @@ pub struct LocalBackend {
     tokenizer: Tokenizer,
     model: ModelConfig,
     stop_ids: Vec<u32>,
+    embed: EmbedConfig,
 }
 
 /// What might stand at a mask.
@@ -68,7 +75,8 @@ impl LocalBackend {
             });
         }
         let stop_ids = stop_ids(folder, &tokenizer)?;
-        Ok(Self { worker, tokenizer, model, stop_ids })
+        let embed = embed::read_config(folder, matches!(model, ModelConfig::Bert(_)))?;
+        Ok(Self { worker, tokenizer, model, stop_ids, embed })
     }
 
     /// The model's configuration.
@@ -160,7 +168,7 @@ impl Backend for LocalBackend {
         Capabilities {
             generate: causal,
             score: causal,
-            embed: false,
+            embed: true,
             fill_mask: !causal,
             context_length: Some(self.model.context_length()),
         }
@@ -210,6 +218,10 @@ impl Backend for LocalBackend {
                 ids: ids[start..].to_vec(),
             })
             .collect())
+    }
+
+    fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.embed_with(texts, self.embed)?.vectors)
     }
 
     fn score_ids(&self, rows: &[Vec<u32>]) -> Result<Vec<Vec<f32>>> {
