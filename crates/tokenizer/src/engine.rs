@@ -12,7 +12,13 @@ use tokenizers::pipeline::{
 
 /// A loaded tokenizer of the library.
 #[derive(Clone)]
-pub(crate) struct Engine(PipelineTokenizer);
+pub(crate) struct Engine {
+    pipeline: PipelineTokenizer,
+    /// Ids from here on are not the file's: they stand for bytes that its vocabulary lacks.
+    end: u32,
+    /// What such a byte becomes; nothing without it, as in Python's `tokenizers`.
+    unknown: Option<u32>,
+}
 
 /// A stretch of text between special tokens, or a special token.
 pub(crate) enum Segment {
@@ -29,7 +35,8 @@ pub(crate) enum Segment {
 
 impl Engine {
     /// Loads a file of version 1.0 or 2.0 and tries it once, since some errors only show then.
-    pub fn load(mut file: Value) -> Result<Engine, String> {
+    /// Ids from `end` on become `unknown`, or nothing.
+    pub fn load(mut file: Value, end: u32, unknown: Option<u32>) -> Result<Engine, String> {
         tokenizers::convert::canonicalize_value(&mut file).map_err(|error| error.to_string())?;
         let text = file.to_string();
         // Every way to a panic that is known is checked before; this is for those that are not.
@@ -37,7 +44,7 @@ impl Engine {
         let pipeline = loaded
             .map_err(|_| "the library cannot take it".to_string())?
             .map_err(|error| error.to_string())?;
-        let engine = Engine(pipeline);
+        let engine = Engine { pipeline, end, unknown };
         engine.try_encode(" A1 b\n!", false).map_err(|error| error.to_string())?;
         Ok(engine)
     }
@@ -61,26 +68,31 @@ impl Engine {
             truncation: Override::Off,
         };
         let mut tokens: Vec<PipelineToken> = Vec::with_capacity(text.len() / 4 + 4);
-        self.0.encode_into(text, &options, &mut tokens)?;
+        self.pipeline.encode_into(text, &options, &mut tokens)?;
         // The same size, so this collects in place.
-        Ok(tokens.into_iter().map(PipelineToken::id).collect())
+        Ok(tokens.into_iter().filter_map(|token| self.known(token)).collect())
+    }
+
+    fn known(&self, token: PipelineToken) -> Option<u32> {
+        let id = token.id();
+        if id < self.end { Some(id) } else { self.unknown }
     }
 
     /// The ids that the post-processor puts before and after a single text.
     pub fn frame(&self) -> (Vec<u32>, Vec<u32>) {
-        let template = &self.0.get_post_processor().single;
+        let template = &self.pipeline.get_post_processor().single;
         let ids = |run: &[(PipelineToken, u8)]| run.iter().map(|(token, _)| token.id()).collect();
         (ids(&template.prefix), ids(&template.suffix))
     }
 
     /// The ids of the added tokens. The library gives them itself, in order, whatever the file says.
     pub fn added_ids(&self) -> HashSet<u32> {
-        self.0.get_added_vocabulary().get_added_tokens_decoder().into_keys().collect()
+        self.pipeline.get_added_vocabulary().get_added_tokens_decoder().into_keys().collect()
     }
 
     /// The text of ids that are known to be in the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String, String> {
-        catch_unwind(AssertUnwindSafe(|| self.0.decode(ids, skip_special)))
+        catch_unwind(AssertUnwindSafe(|| self.pipeline.decode(ids, skip_special)))
             .map_err(|_| "decoding panicked".to_string())?
             .map_err(|error| error.to_string())
     }
@@ -119,7 +131,7 @@ impl Engine {
 
     /// A text in parts: special tokens with their id, and the stretches between them without.
     fn cut(&self, text: &str, normalized: bool, matched: bool) -> Vec<(Option<u32>, Range<usize>)> {
-        let vocabulary = self.0.get_added_vocabulary();
+        let vocabulary = self.pipeline.get_added_vocabulary();
         let mut parts = Vec::new();
         let mut at = 0;
         while at < text.len() {
@@ -143,7 +155,7 @@ impl Engine {
     fn normalize(&self, text: &str, start: usize) -> (String, Alignment) {
         let mut current = text.to_string();
         let mut alignment = Alignment::identity(start, text.len());
-        for normalizer in self.0.get_normalizers() {
+        for normalizer in self.pipeline.get_normalizers() {
             let next = run(normalizer, &current, start);
             if next != current {
                 let step =
@@ -160,27 +172,28 @@ impl Engine {
         let mut spans = Vec::new();
         let mut scratch = PreTokenizerScratch::default();
         // Loading has tried the pre-tokenizer, and it fails for every text or for none.
-        let done = self.0.get_pre_tokenizer().pre_tokenize(text, &mut scratch, &mut spans);
+        let done = self.pipeline.get_pre_tokenizer().pre_tokenize(text, &mut scratch, &mut spans);
         if done.is_err() { Vec::new() } else { spans.iter().map(|span| span.range()).collect() }
     }
 
     /// The ids of each of these words of a normalised text.
     pub fn word_ids(&self, text: &str, words: &[Range<usize>]) -> Vec<Vec<u32>> {
-        let model = self.0.get_model();
+        let model = self.pipeline.get_model();
         let mut scratch = model.init_scratch();
         words
             .iter()
             .map(|word| {
                 let mut tokens = Vec::new();
                 let done = model.tokenize_pipeline(&text[word.clone()], &mut scratch, &mut tokens);
-                if done.is_err() { Vec::new() } else { tokens.iter().map(|t| t.id()).collect() }
+                let known = tokens.into_iter().filter_map(|token| self.known(token));
+                if done.is_err() { Vec::new() } else { known.collect() }
             })
             .collect()
     }
 
     /// The text after all normalisers.
     pub fn normalized(&self, text: &str) -> String {
-        let chain = self.0.get_normalizers();
+        let chain = self.pipeline.get_normalizers();
         match tokenizers::pipeline::normalize_all(chain, text, 0) {
             Ok(normalized) => normalized.into_owned(),
             Err(_) => text.to_string(),

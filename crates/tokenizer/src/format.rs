@@ -2,6 +2,7 @@
 //!
 //! What is checked here is what the library would panic on, move ids for in silence, or only fail at while encoding.
 
+use crate::byte_alphabet;
 use crate::downgrade::downgrade;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -80,6 +81,26 @@ impl File {
         let mut sorted = self.json.clone();
         sorted.sort_all_objects();
         blake3::hash(sorted.to_string().as_bytes()).to_hex().to_string()
+    }
+
+    /// The file as the library is to see it. It refuses a byte-level vocabulary that lacks a byte, as SmolLM2's lacks
+    /// eight that never came up in training: such bytes get ids behind the vocabulary, which are none of the file's.
+    pub fn for_engine(&self) -> Value {
+        let mut json = self.json.clone();
+        let vocab = &mut json["model"]["vocab"];
+        let added_apart = self
+            .added
+            .keys()
+            .any(|&id| self.tokens.get(id as usize).is_none_or(|token| vocab.get(token).is_none()));
+        if let Some(vocab) = vocab.as_object_mut()
+            && self.is_byte_level()
+            && !added_apart
+        {
+            let missing = byte_alphabet::all().map(String::from).into_iter();
+            let missing = missing.filter(|byte| !vocab.contains_key(byte)).collect::<Vec<_>>();
+            vocab.extend(missing.into_iter().zip((self.tokens.len()..).map(Value::from)));
+        }
+        json
     }
 
     pub fn model_type(&self) -> &str {

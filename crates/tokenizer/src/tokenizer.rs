@@ -94,7 +94,10 @@ impl Tokenizer {
     fn load(text: &str, roles: HashMap<String, String>) -> std::result::Result<Tokenizer, String> {
         let mut file = File::parse(text)?;
         file.roles.extend(roles);
-        let engine = Engine::load(file.json.clone())?;
+        let unknown = file.unknown_token().and_then(|unknown| {
+            file.tokens.iter().position(|token| token == unknown).map(|id| id as u32)
+        });
+        let engine = Engine::load(file.for_engine(), file.tokens.len() as u32, unknown)?;
         let given = engine.added_ids();
         if let Some(id) = file.added.keys().find(|id| !given.contains(id)) {
             return Err(format!("its added token {id} fills a hole in the vocabulary"));

@@ -92,3 +92,41 @@ fn the_file_is_one_that_python_reads() {
     assert_eq!(file["version"], "1.0");
     assert_eq!(file["model"]["vocab"]["<|endoftext|>"], 0);
 }
+
+/// A byte-level vocabulary of single bytes, without the byte 4, and with an unknown token or none.
+fn without_a_byte(unknown: Option<&str>) -> Tokenizer {
+    let mut vocab: Vec<String> = (0..=u8::MAX)
+        .filter(|&byte| byte != 4)
+        .map(|byte| match byte {
+            b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF => char::from(byte).to_string(),
+            0..=32 => char::from_u32(256 + u32::from(byte)).unwrap().to_string(),
+            127..=160 => char::from_u32(256 + 33 + u32::from(byte) - 127).unwrap().to_string(),
+            _ => char::from_u32(256 + 67).unwrap().to_string(),
+        })
+        .collect();
+    vocab.extend(unknown.map(str::to_string));
+    let vocab: serde_json::Map<_, _> =
+        vocab.into_iter().zip((0..).map(serde_json::Value::from)).collect();
+    let file = serde_json::json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "unk_token": unknown, "vocab": vocab, "merges": []},
+    });
+    Tokenizer::from_json(&file.to_string()).unwrap()
+}
+
+#[test]
+fn a_byte_that_the_vocabulary_lacks_is_passed_over_or_unknown() {
+    let check = |unknown, expected: &[&str], offsets: &[std::ops::Range<usize>]| {
+        let tokenizer = without_a_byte(unknown);
+        let encoding = tokenizer.encode_with_offsets("a\u{4}b", Special::Ordinary);
+        assert_eq!(encoding.tokens, expected);
+        assert_eq!(encoding.offsets, offsets);
+        assert_eq!(tokenizer.encode("a\u{4}b"), encoding.ids);
+        assert_eq!(tokenizer.vocab_size(), 255 + usize::from(unknown.is_some()));
+    };
+    check(None, &["a", "b"], &[0..1, 2..3]);
+    check(Some("<unk>"), &["a", "<unk>", "b"], &[0..1, 1..2, 2..3]);
+}

@@ -19,7 +19,7 @@ struct Line<'a> {
 
 /// Embeds each text.
 pub fn run(embed: Embed, common: &Common, output: Output) -> Result<u8> {
-    let backend = model_folder::load(&embed.model, common)?;
+    let backend = model_folder::load(&embed.model, common, None)?;
     let config = config(&embed, &backend);
     in_chunks(texts(embed.text), AT_ONCE, |texts| {
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -21,7 +21,7 @@ struct Line<'a> {
 
 /// Classifies each text.
 pub fn run(predict: Predict, common: &Common, output: Output) -> Result<u8> {
-    let backend = model_folder::load(&predict.model, common)?;
+    let backend = model_folder::load(&predict.model, common, None)?;
     let labels = backend.labels();
     in_chunks(texts(predict.text), AT_ONCE, |texts| {
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -34,7 +34,8 @@ enum Splitter {
 
 impl Counter {
     pub fn new(config: &TrainConfig) -> Result<Counter> {
-        let engine = |file| Engine::load(file).map(Splitter::Engine).map_err(Error::Library);
+        let engine =
+            |file| Engine::load(file, u32::MAX, None).map(Splitter::Engine).map_err(Error::Library);
         let splitter = match config {
             TrainConfig::Bpe { pattern, .. } => engine(assemble::bpe_splitter(*pattern))?,
             TrainConfig::Wordpiece { lowercase, .. } => {
