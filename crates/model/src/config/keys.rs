@@ -31,6 +31,8 @@ const INERT: &[&str] = &[
     "problem_type",
     "return_dict",
     "sep_token_id",
+    "transformers.js_config",
+    "unk_token_id",
     "task_specific_params",
     "tie_encoder_decoder",
     "tokenizer_class",
