@@ -22,6 +22,7 @@ fn main() -> Result<()> {
         bail!("usage: bench-decode MODEL f32|bf16|int8|int4 BATCH")
     };
     let batch: usize = batch.parse().context("BATCH is a number")?;
+    idiolect_torch::reuse_memory();
     idiolect_torch::set_threads(2);
     let model = load(Path::new(path), format)?;
     let config = |count| GenerationConfig { max_new_tokens: count, ..Default::default() };
@@ -30,16 +31,14 @@ fn main() -> Result<()> {
     ensure!(first.len() == 1, "nothing came");
 
     generate(&model, &PROMPT, &config(8))?;
-    let decode = match batch {
-        1 => rate(NEW_TOKENS, || {
-            generate(&model, &PROMPT, &config(NEW_TOKENS)).map(|ids| ids.len())
-        })?,
-        _ => rate(batch * NEW_TOKENS, || side_by_side(&model, batch, &config(NEW_TOKENS)))?,
-    };
+    let decode = best(|| decode(&model, batch))?;
     let prompt: Vec<u32> = (0..PREFILL).map(|i| (i * 97 + 13) % 49_000).collect();
     generate(&model, &prompt, &config(1))?;
-    let prefill =
-        rate(PREFILL as usize, || generate(&model, &prompt, &config(1)).map(|_| PREFILL as usize))?;
+    let prefill = best(|| {
+        let start = Instant::now();
+        generate(&model, &prompt, &config(1))?;
+        Ok(f64::from(PREFILL) / start.elapsed().as_secs_f64())
+    })?;
     let line = serde_json::json!({
         "side": "idiolect", "format": format, "batch": batch,
         "decode_tokens_per_s": decode, "prefill_tokens_per_s": prefill,
@@ -55,27 +54,29 @@ fn generate(model: &Model, prompt: &[u32], config: &GenerationConfig) -> Result<
     Ok(answer.ids)
 }
 
-/// So many prompts of different lengths together; how many tokens came.
-fn side_by_side(model: &Model, batch: usize, config: &GenerationConfig) -> Result<usize> {
+/// So many prompts of different lengths together: tokens a second from the first ones on.
+fn decode(model: &Model, batch: usize) -> Result<f64> {
     let long = PROMPT.repeat(batch);
     let prompts = (0..batch).map(|index| Prompt {
         ids: &long[..PROMPT.len() + index],
         mask: None,
         number: index as u64,
     });
-    let answers =
-        model.generate_batch(prompts.collect(), config, &mut |_, _| ControlFlow::Continue(()))?;
-    Ok(answers.iter().map(|answer| answer.ids.len()).sum())
+    let config = GenerationConfig { max_new_tokens: NEW_TOKENS, ..Default::default() };
+    let (mut count, mut start) = (0, Instant::now());
+    model.generate_batch(prompts.collect(), &config, &mut |_, _| {
+        count += 1;
+        if count == batch {
+            start = Instant::now();
+        }
+        ControlFlow::Continue(())
+    })?;
+    ensure!(count == batch * NEW_TOKENS, "{count} tokens came");
+    Ok((count - batch) as f64 / start.elapsed().as_secs_f64())
 }
 
-/// The best of three, in tokens a second; each run must make `count` tokens.
-fn rate(count: usize, mut run: impl FnMut() -> Result<usize>) -> Result<f64> {
-    let mut best: f64 = 0.0;
-    for _ in 0..3 {
-        let start = Instant::now();
-        let made = run()?;
-        ensure!(made == count, "{made} tokens came, not {count}");
-        best = best.max(count as f64 / start.elapsed().as_secs_f64());
-    }
-    Ok(best)
+/// The best of three.
+fn best(mut run: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let rates = [run()?, run()?, run()?];
+    Ok(rates.into_iter().fold(0.0, f64::max))
 }

@@ -23,6 +23,10 @@ fn random(size: &[i64]) -> Tensor {
     Tensor::randn(size, (Kind::Float, Device::Cpu))
 }
 
+fn borrowed(tensors: &[Tensor]) -> Vec<&Tensor> {
+    tensors.iter().collect()
+}
+
 fn furthest(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
@@ -218,6 +222,7 @@ fn in_pieces(decoder: &Decoder, x: &Tensor, pieces: &[i64], kind: Kind) -> Tenso
         let rows = |table: &Tensor| table.narrow(0, start, length);
         let (cos, sin) = (rows(&cos), rows(&sin));
         let starts = vec![start; size[0] as usize];
+        let (keys, values) = (borrowed(&keys), borrowed(&values));
         let cache = CallCache { keys: &keys, values: &values, starts: &starts };
         let piece = x.narrow(1, start, length);
         parts.push(decoder.forward(&piece, [[&cos, &sin]; 2], &cache).unwrap());
@@ -281,6 +286,7 @@ fn sequences_of_any_lengths_go_side_by_side() {
     let cache = || starts.map(|start| random(&[1, SIZES.n_kv_heads, start + 2, SIZES.head_dim]));
     let (keys, values, x) = (cache(), cache(), random(&[3, 1, SIZES.width]));
     let at = |table: &Tensor| table.index_select(0, &Tensor::from_slice(&starts)).unsqueeze(1);
+    let (keys, values) = (borrowed(&keys), borrowed(&values));
     let all = CallCache { keys: &keys, values: &values, starts: &starts };
     let together = decoder.forward(&x, [[&at(&cos), &at(&sin)]; 2], &all).unwrap();
     for (row, &start) in starts.iter().enumerate() {
@@ -326,7 +332,8 @@ fn a_call_that_does_not_fit_is_refused() {
     let (keys, values) = ([cache()], [cache()]);
     let [cos, sin] = angles(3);
     let run = |x: &Tensor, starts: &[i64], keys: &[Tensor]| {
-        let cache = CallCache { keys, values: &values, starts };
+        let (keys, values) = (borrowed(keys), borrowed(&values));
+        let cache = CallCache { keys: &keys, values: &values, starts };
         decoder.forward(x, [[&cos, &sin]; 2], &cache).map(|_| ())
     };
     let x = random(&[1, 3, 96]);

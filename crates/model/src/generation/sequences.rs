@@ -107,12 +107,11 @@ fn tensor(ids: &[u32], device: Device) -> Tensor {
 /// Hidden states `[N, D]` to what may come next.
 fn next(gpt: &Gpt, hidden: &Tensor) -> Result<Vec<NextLogits>> {
     let logits = gpt.head(hidden).unwrap_or(Err(NO_GPT_HEAD))?.to_kind(Kind::Float); // [N, V]
-    let row = |row| {
+    let row = |(row, (likeliest, log_sum))| {
         let logits = Vec::<f32>::try_from(logits.get(row)).map_err(TorchError::from)?;
-        let (likeliest, log_sum) = idiolect_torch::largest(&logits).unwrap_or_default();
         Ok(NextLogits { logits, likeliest: likeliest as u32, log_sum })
     };
-    (0..hidden.size()[0]).map(row).collect()
+    (0..).zip(idiolect_torch::largest(&logits)?).map(row).collect()
 }
 
 impl NextLogits {

@@ -49,12 +49,10 @@ impl Fused {
         starts: &[i64],
     ) -> Result<Tensor> {
         let n_layers = caches.first().map_or(0, |layers| layers.len());
-        let tensors = |of: fn(&LayerCache) -> &Tensor| -> Vec<Tensor> {
-            let layer =
-                |layer: usize| caches.iter().map(move |cache| of(&cache[layer]).shallow_clone());
-            (0..n_layers).flat_map(layer).collect()
-        };
-        let (keys, values) = (tensors(LayerCache::key), tensors(LayerCache::value));
+        let layers =
+            || (0..n_layers).flat_map(|layer| caches.iter().map(move |cache| &cache[layer]));
+        let keys: Vec<&Tensor> = layers().map(LayerCache::key).collect();
+        let values: Vec<&Tensor> = layers().map(LayerCache::value).collect();
         let (kind, length) = (x.kind(), x.size()[1]);
         let mut pieces = Vec::new();
         for begin in (0..length).step_by(POSITIONS_AT_ONCE as usize) {

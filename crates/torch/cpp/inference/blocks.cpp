@@ -190,11 +190,13 @@ void Decoder::gated(const Block& block, const Call& call, const Member& me) {
     int64_t begin = unit * strips, other = inner / kRows + begin;
     multiply_strips(block.gate_up, normed_, 0, rows, begin, begin + strips, gate, kBlock);
     multiply_strips(block.gate_up, normed_, 0, rows, other, other + strips, up, kBlock);
+    gate_row(sizes_.gate, gate, up, rows * kBlock);
     for (int64_t row = 0; row < rows; ++row) {
       int64_t place = row * inner + unit * kBlock;
-      std::copy_n(gate + row * kBlock, kBlock, inner_.values + place);
-      gate_row(sizes_.gate, inner_.values + place, up + row * kBlock, kBlock);
-      if (is_quantised(block.down.format)) quantise(inner_, place, kBlock);
+      if (is_quantised(block.down.format))
+        quantise_from(gate + row * kBlock, inner_, place, kBlock);
+      else
+        std::copy_n(gate + row * kBlock, kBlock, inner_.values + place);
     }
   }
   me.wait();

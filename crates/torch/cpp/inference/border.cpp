@@ -185,10 +185,18 @@ char* idiolect_decoder_run(Decoder* decoder, const CallParts* parts) {
 const char* idiolect_products_use() { return products_use(); }
 bool idiolect_use_products(const char* name) { return use_products(name); }
 
-// The largest of n logits, the first of equals, and the logarithm of the sum of all exponentials.
-void idiolect_largest(const float* logits, int64_t n, int64_t* index, double* log_sum) {
-  Peak peak = peak_of(logits, n);
-  *index = peak.index, *log_sum = peak.log_sum;
+// Of each of `count` rows of n logits the largest, the first of equals, and the logarithm of the sum of all exponentials.
+void idiolect_largest(const float* logits, int64_t count, int64_t n, int64_t* indices, double* log_sums) {
+  auto rows = [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      Peak peak = peak_of(logits + row * n, n);
+      indices[row] = peak.index, log_sums[row] = peak.log_sum;
+    }
+  };
+  if (count == 1)
+    rows(0, 1);
+  else
+    share(count, rows);
 }
 
 }  // extern "C"

@@ -58,8 +58,9 @@ struct Activations {
   int32_t* negated = nullptr;  // [count, columns / 32]
 };
 
-// rows.cpp: quants, scales and sums of n values, a multiple of 32, which begin at `place` of all values.
+// rows.cpp: quants, scales and sums of n values, a multiple of 32, at `place` of all; from x.values, or from elsewhere.
 void quantise(const Activations& x, int64_t place, int64_t n);
+void quantise_from(const float* values, const Activations& x, int64_t place, int64_t n);
 
 // pack.cpp: a strip from up to 16 rows of f32, and one row of a matrix back as f32.
 void pack_strip(Format format, const float* rows, int64_t n_rows, int64_t columns, uint8_t* strip);

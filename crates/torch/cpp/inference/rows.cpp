@@ -47,13 +47,12 @@ FOR_EACH_PROCESSOR void quantise_blocks(const float* values, int64_t n_blocks, i
     float most = largest_of(larger(larger(a, -a), larger(b, -b)));
     float scale = most / 127.0f, inverse = most > 0 ? 127.0f / most : 0.0f;
     Lanes shifted[2] = {a * inverse + 12582912.0f, b * inverse + 12582912.0f};  // rounds, in the low bits
-    int32_t total = 0;
     for (int half = 0; half < 2; ++half) {
-      IntLanes whole = reinterpret_cast<IntLanes>(shifted[half]) - 0x4B400000;
-      Bytes bytes = __builtin_convertvector(whole, Bytes);
+      Bytes bytes = __builtin_convertvector(reinterpret_cast<IntLanes>(shifted[half]) - 0x4B400000, Bytes);
       std::memcpy(quants + block * kBlock + half * kLanes, &bytes, 16);
-      for (int i = 0; i < kLanes; ++i) total += whole[i];
     }
+    // Whole numbers below 2^24, so that their sum in f32 is exact.
+    auto total = static_cast<int32_t>(sum_of((shifted[0] - 12582912.0f) + (shifted[1] - 12582912.0f)));
     scales[block] = scale;
     sums[block] = scale * static_cast<float>(total);
     negated[block] = -total;
@@ -62,9 +61,11 @@ FOR_EACH_PROCESSOR void quantise_blocks(const float* values, int64_t n_blocks, i
 
 }  // namespace
 
-void quantise(const Activations& x, int64_t place, int64_t n) {
+void quantise(const Activations& x, int64_t place, int64_t n) { quantise_from(x.values + place, x, place, n); }
+
+void quantise_from(const float* values, const Activations& x, int64_t place, int64_t n) {
   int64_t block = place / kBlock;
-  quantise_blocks(x.values + place, n / kBlock, x.quants + place, x.scales + block, x.sums + block, x.negated + block);
+  quantise_blocks(values, n / kBlock, x.quants + place, x.scales + block, x.sums + block, x.negated + block);
 }
 
 void gate_row(Gate gate, float* x, const float* y, int64_t n) { (gate == Gate::kSilu ? silu : gelu_tanh)(x, y, n); }

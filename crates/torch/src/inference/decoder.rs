@@ -81,9 +81,9 @@ pub struct DecoderLayer<'a> {
 #[derive(Debug)]
 pub struct CallCache<'a> {
     /// One for each layer and sequence.
-    pub keys: &'a [Tensor],
+    pub keys: &'a [&'a Tensor],
     /// One for each layer and sequence.
-    pub values: &'a [Tensor],
+    pub values: &'a [&'a Tensor],
     /// `[B]`.
     pub starts: &'a [i64],
 }
@@ -169,7 +169,7 @@ impl Decoder {
         };
         let [[cos, sin], [local_cos, local_sin]] = angles;
         let tables = [spread(cos)?, spread(sin)?, spread(local_cos)?, spread(local_sin)?];
-        let pointers = |tensors: &[Tensor]| -> Vec<*mut u8> {
+        let pointers = |tensors: &[&Tensor]| -> Vec<*mut u8> {
             tensors.iter().map(|tensor| tensor.data_ptr().cast()).collect()
         };
         let (keys, values) = (pointers(cache.keys), pointers(cache.values));
@@ -205,7 +205,7 @@ impl Decoder {
         let kind = keys[0].kind();
         let capacities: Vec<i64> =
             keys[..count].iter().map(|tensor| tensor.size().get(2).copied().unwrap_or(0)).collect();
-        let fits = |(index, tensor): (usize, &Tensor)| {
+        let fits = |(index, tensor): (usize, &&Tensor)| {
             tensor.size() == [1, n_kv_heads, capacities[index % count], head_dim]
                 && tensor.kind() == kind
                 && tensor.device() == Device::Cpu

@@ -111,7 +111,13 @@ unsafe extern "C" {
     fn idiolect_decoder_run(decoder: *mut RawDecoder, parts: *const CallParts) -> Text;
     fn idiolect_products_use() -> *const c_char;
     fn idiolect_use_products(name: *const c_char) -> bool;
-    fn idiolect_largest(logits: *const f32, n: i64, index: *mut i64, log_sum: *mut f64);
+    fn idiolect_largest(
+        logits: *const f32,
+        count: i64,
+        n: i64,
+        indices: *mut i64,
+        log_sums: *mut f64,
+    );
 }
 
 pub(super) fn matrix_bytes(format: i32, rows: i64, columns: i64) -> i64 {
@@ -182,11 +188,15 @@ pub(super) fn use_products(name: &str) -> bool {
     CString::new(name).is_ok_and(|name| unsafe { idiolect_use_products(name.as_ptr()) })
 }
 
-pub(super) fn largest(logits: &[f32]) -> (usize, f64) {
-    let (mut index, mut log_sum) = (0, 0.0);
-    // SAFETY: reads the slice, which is not empty, and writes two numbers.
+/// `logits` is f32, contiguous, on the CPU and `[N, V]`, V above 0.
+pub(super) fn largest(logits: &Tensor) -> Vec<(usize, f64)> {
+    let size = logits.size();
+    let (mut indices, mut sums) = (vec![0; size[0] as usize], vec![0.0; size[0] as usize]);
+    let (indices_to, sums_to) = (indices.as_mut_ptr(), sums.as_mut_ptr());
+    // SAFETY: reads N rows of V numbers, and writes N of each.
     unsafe {
-        idiolect_largest(logits.as_ptr(), logits.len() as i64, &mut index, &mut log_sum);
+        let logits = logits.data_ptr().cast_const().cast();
+        idiolect_largest(logits, size[0], size[1], indices_to, sums_to);
     }
-    (index as usize, log_sum)
+    indices.into_iter().map(|index: i64| index as usize).zip(sums).collect()
 }
