@@ -82,6 +82,8 @@ pub enum Command {
     Embed(Embed),
     /// The label of each text, by a model with a classification head
     Predict(Predict),
+    /// A GGUF file or a Hugging Face folder becomes a model folder that Transformers opens
+    Import(Import),
     /// Parameters, memory, FLOPs, time, energy and cost of a run, before anything is spent
     Estimate(Estimate),
     /// What this machine has, and what to do about what it lacks
@@ -156,7 +158,7 @@ pub struct Evaluate {
     /// Change a key of the run file, like evaluate.stride=32; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "run_file")]
     pub set: Vec<String>,
-    /// The model's folder, or its run's
+    /// The model's folder, its run's, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
     /// What to score; may be repeated
@@ -187,7 +189,7 @@ pub enum Task {
 /// `idiolect generate ...`
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// The model's folder, or its run's
+    /// The model's folder, its run's, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// The text to continue; without it, a line each from standard input
@@ -219,7 +221,7 @@ pub struct Generate {
 /// `idiolect fill-mask ...`
 #[derive(Debug, Args)]
 pub struct FillMask {
-    /// The model's folder, or its run's
+    /// The model's folder, its run's, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// The text with its masks, like "to be or [MASK] to be"; without it, a line each from standard input
@@ -232,7 +234,7 @@ pub struct FillMask {
 /// `idiolect embed ...`
 #[derive(Debug, Args)]
 pub struct Embed {
-    /// The model's folder, or its run's
+    /// The model's folder, its run's, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// The text; without it, a line each from standard input
@@ -262,11 +264,20 @@ pub enum PoolingArgument {
 /// `idiolect predict ...`
 #[derive(Debug, Args)]
 pub struct Predict {
-    /// The model's folder, or its run's
+    /// The model's folder, its run's, or a GGUF file
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
     /// The text; without it, a line each from standard input
     pub text: Option<String>,
+}
+
+/// `idiolect import ...`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A GGUF file, or a folder as Hugging Face lays it out
+    pub from: PathBuf,
+    /// The folder to make
+    pub to: PathBuf,
 }
 
 /// `idiolect estimate ...`

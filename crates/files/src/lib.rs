@@ -5,6 +5,7 @@
 //! files ──> AtomicFolder ─────────────────┘
 //! path  ──> Map ──> &[u8]        path ──> hash_file ──> blake3      folder ──> FolderLock
 //! path  ──> safetensors::SafetensorsFile ──> names, shapes, &[u8]
+//! path  ──> gguf::GgufFile ──> metadata, names, shapes, &[u8]
 //! ```
 //!
 //! ```
@@ -31,6 +32,7 @@
 mod atomic_file;
 mod atomic_folder;
 mod error;
+pub mod gguf;
 mod hash;
 mod lock;
 mod map;

@@ -37,6 +37,7 @@ mod config;
 mod error;
 mod families;
 mod generation;
+mod gguf;
 mod gpt;
 mod init;
 mod inputs;

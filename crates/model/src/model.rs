@@ -3,6 +3,7 @@
 use crate::bert::{Bert, IGNORE_LABEL};
 use crate::config;
 use crate::families::{ClassifierForm, Family};
+use crate::gguf::Gguf;
 use crate::gpt::{Gpt, Heads};
 use crate::inputs::check_range;
 use crate::packing::fill_packed;
@@ -36,8 +37,9 @@ impl Model {
         Self::build(config, heads, Fill::Random { seed }, device, Kind::Float)
     }
 
-    /// Reads `config.json` and `model.safetensors` (or shards and an index) as Transformers writes
-    /// them; `dtype` converts, `None` keeps the number type of the file.
+    /// Reads a folder with `config.json` and `model.safetensors` (or shards and an index) as Transformers writes
+    /// them, or a GGUF file; `dtype` converts, `None` keeps the number type of the file (what is quantised
+    /// becomes f32).
     pub fn load(dir: &Path, device: Device, dtype: Option<Kind>) -> Result<Self> {
         let (config, weights) = open(dir)?;
         let kind = match dtype {
@@ -251,7 +253,13 @@ pub(crate) const NO_GPT_HEAD: Error =
     Error::Unsupported { model: "a GPT without a head for ids", what: "make logits" };
 
 /// The configuration and the weights of a folder.
+/// A folder, or a GGUF file.
 fn open(dir: &Path) -> Result<(ModelConfig, Weights)> {
+    if dir.is_file() {
+        let gguf = Gguf::open(dir)?;
+        let config = config::read(&gguf.config.to_string(), dir)?;
+        return Ok((config, Weights::of_gguf(dir, gguf)?));
+    }
     let path = dir.join("config.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|source| Error::Read { path: path.clone(), source })?;

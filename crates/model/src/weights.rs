@@ -1,5 +1,6 @@
-//! Parameters to and from safetensors under Hugging Face's names: one file, or shards and an index.
+//! Parameters to and from files under Hugging Face's names: safetensors (one file, or shards and an index), and from GGUF.
 
+use crate::gguf::Gguf;
 use crate::parameter::{Parameter, Stored};
 use crate::{Error, Result};
 use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
@@ -39,15 +40,78 @@ const RENAMED: &[(&str, &str)] = &[
     ("embed_out.weight", "lm_head.weight"),
 ];
 
-/// The files of a model folder, mapped into memory.
+/// The files of a model, mapped into memory.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    files: Vec<(PathBuf, SafetensorsFile)>,
+    files: Vec<(PathBuf, Source)>,
     /// Name without prefix to (file, name as stored).
     places: BTreeMap<String, (usize, String)>,
 }
 
+/// Where tensors lie.
+#[derive(Debug)]
+enum Source {
+    Safetensors(SafetensorsFile),
+    Gguf(Box<Gguf>),
+}
+
+impl Source {
+    /// The names of its tensors.
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Safetensors(file) => file.tensors().iter().map(|one| one.name.clone()).collect(),
+            Self::Gguf(file) => file.tensors().map(|(name, _)| name.to_string()).collect(),
+        }
+    }
+
+    /// The number type of the largest tensor, with its size in bytes, or the name of one that has none. What is
+    /// quantised becomes f32.
+    fn kind(&self) -> std::result::Result<(usize, Kind), String> {
+        match self {
+            Self::Safetensors(file) => {
+                let largest = file.tensors().iter().max_by_key(|tensor| tensor.range.len());
+                largest.map_or(Ok((0, Kind::Float)), |tensor| {
+                    let kind = kind_of(tensor.dtype).ok_or_else(|| tensor.name.clone())?;
+                    Ok((tensor.range.len(), kind))
+                })
+            }
+            Self::Gguf(_) => Ok((0, Kind::Float)),
+        }
+    }
+
+    /// A tensor in memory of its own: a map's alignment would change sums.
+    fn tensor(&self, name: &str) -> std::result::Result<Tensor, Problem> {
+        match self {
+            Self::Gguf(file) => file.tensor(name).ok_or("is missing")?.map_err(Problem::Error),
+            Self::Safetensors(file) => {
+                let (info, bytes) = file.get(name).ok_or("is missing")?;
+                let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+                let kind = kind_of(info.dtype).ok_or("is not of f32, f16 or bf16")?;
+                idiolect_torch::catch(|| Tensor::from_data_size(bytes, &shape, kind))
+                    .map_err(|error| Problem::Error(error.into()))
+            }
+        }
+    }
+}
+
+/// What is wrong with a tensor: a word on it, or an error of its own.
+enum Problem {
+    What(&'static str),
+    Error(Error),
+}
+
+impl From<&'static str> for Problem {
+    fn from(what: &'static str) -> Self {
+        Self::What(what)
+    }
+}
+
 impl Weights {
+    /// The tensors of a GGUF file.
+    pub(crate) fn of_gguf(path: &Path, gguf: Gguf) -> Result<Self> {
+        Self::of(vec![(path.to_path_buf(), Source::Gguf(Box::new(gguf)))])
+    }
+
     /// Opens `model.safetensors`, or the shards that the index names.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
@@ -55,18 +119,23 @@ impl Weights {
             true => shards(dir, &index)?,
             false => vec![single],
         };
-        let mut weights = Self { files: Vec::new(), places: BTreeMap::new() };
-        for path in paths {
+        let open = |path: PathBuf| {
             let file = SafetensorsFile::open(&path)?;
-            for tensor in file.tensors() {
-                let place = (weights.files.len(), tensor.name.clone());
-                if weights.places.insert(bare(&tensor.name), place).is_some() {
-                    return Err(problem(&path, &tensor.name, "is there twice"));
+            Ok((path, Source::Safetensors(file)))
+        };
+        Self::of(paths.into_iter().map(open).collect::<Result<_>>()?)
+    }
+
+    fn of(files: Vec<(PathBuf, Source)>) -> Result<Self> {
+        let mut places = BTreeMap::new();
+        for (index, (path, source)) in files.iter().enumerate() {
+            for name in source.names() {
+                if places.insert(bare(&name), (index, name.clone())).is_some() {
+                    return Err(problem(path, &name, "is there twice"));
                 }
             }
-            weights.files.push((path, file));
         }
-        Ok(weights)
+        Ok(Self { files, places })
     }
 
     /// Whether a tensor of this name is there, with or without a prefix.
@@ -76,15 +145,15 @@ impl Weights {
 
     /// The number type of the largest tensor.
     pub(crate) fn kind(&self) -> Result<Kind> {
-        let tensors = self
-            .files
-            .iter()
-            .flat_map(|(path, file)| file.tensors().iter().map(move |tensor| (path, tensor)));
-        match tensors.max_by_key(|(_, tensor)| tensor.range.len()) {
-            Some((path, tensor)) => kind_of(tensor.dtype)
-                .ok_or_else(|| problem(path, &tensor.name, "is not of f32, f16 or bf16")),
-            None => Ok(Kind::Float),
+        let mut largest = (0, Kind::Float);
+        for (path, source) in &self.files {
+            let refuse = |name: String| problem(path, &name, "is not of f32, f16 or bf16");
+            let own = source.kind().map_err(refuse)?;
+            if own.0 >= largest.0 {
+                largest = own;
+            }
         }
+        Ok(largest.1)
     }
 
     /// Copies every parameter in, converting, and checks that nothing is missing, misshapen or left.
@@ -131,22 +200,17 @@ impl Weights {
         let Some((file, full)) = self.places.get(&bare(name)) else {
             return Err(problem(&self.files[0].0, name, "is missing"));
         };
-        let (path, file) = &self.files[*file];
-        let Some((info, bytes)) = file.get(full) else {
-            return Err(problem(path, full, "is missing"));
-        };
-        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        let (path, source) = &self.files[*file];
+        let tensor = source.tensor(full).map_err(|wrong| match wrong {
+            Problem::What(what) => problem(path, full, what),
+            Problem::Error(error) => error,
+        })?;
+        let shape = tensor.size();
         if shape != target.size() {
             let what = format!("is of shape {shape:?}, the model needs {:?}", target.size());
             return Err(problem(path, full, what));
         }
-        let kind =
-            kind_of(info.dtype).ok_or_else(|| problem(path, full, "is not of f32, f16 or bf16"))?;
-        // A copy in libtorch's own memory: the map's alignment would change sums.
-        let copied = idiolect_torch::catch(|| {
-            target.copy_(&Tensor::from_data_size(bytes, &shape, kind));
-        });
-        Ok(copied?)
+        Ok(idiolect_torch::catch(|| target.copy_(&tensor))?)
     }
 }
 

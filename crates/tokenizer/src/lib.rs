@@ -33,6 +33,7 @@ mod downgrade;
 mod engine;
 mod error;
 mod format;
+mod gguf;
 mod offsets;
 mod roles;
 mod stream;
@@ -40,6 +41,7 @@ mod tokenizer;
 mod train;
 
 pub use error::{Error, Result};
+pub use gguf::{GgufText, gguf_text};
 pub use offsets::Encoding;
 pub use stream::DecodeStream;
 pub use tokenizer::{Special, Tokenizer};

@@ -15,6 +15,13 @@ pub(crate) enum Role {
     Bos,
 }
 
+impl Role {
+    /// Its key in `tokenizer_config.json`.
+    pub(crate) fn key(self) -> &'static str {
+        ROLES.iter().find(|known| known.0 == self).map_or("", |known| known.1)
+    }
+}
+
 /// The key of `tokenizer_config.json`, and the contents that are tried when it is not there.
 const ROLES: [(Role, &str, &[&str]); 7] = [
     (Role::Mask, "mask_token", &["[MASK]", "<mask>"]),

@@ -91,7 +91,10 @@ impl Tokenizer {
         self.0.hash.clone()
     }
 
-    fn load(text: &str, roles: HashMap<String, String>) -> std::result::Result<Tokenizer, String> {
+    pub(crate) fn load(
+        text: &str,
+        roles: HashMap<String, String>,
+    ) -> std::result::Result<Tokenizer, String> {
         let mut file = File::parse(text)?;
         file.roles.extend(roles);
         let unknown = file.unknown_token().and_then(|unknown| {

@@ -7,6 +7,7 @@ mod estimate;
 mod evaluate;
 mod fill_mask;
 mod generate;
+mod import;
 mod model_folder;
 mod predict;
 mod stages;
@@ -38,6 +39,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         Command::FillMask(fill_mask) => fill_mask::run(fill_mask, common, output),
         Command::Embed(embed) => embed::run(embed, common, output),
         Command::Predict(predict) => predict::run(predict, common, output),
+        Command::Import(import) => import::run(&import, common),
         Command::Estimate(estimate) => estimate::run(&estimate, common, output),
         Command::Doctor => doctor::run(common, output),
     }

@@ -1,4 +1,4 @@
-//! The folder behind `--model`: a model's own or its run's in, a loaded backend out.
+//! What stands behind `--model`: a model's folder, its run's or a GGUF file in, a loaded backend out.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,17 @@ use crate::arguments::{Common, Quantization};
 use crate::machine;
 use crate::output::usage;
 
-/// The model folder that `dir` is or holds: a run folder stands for the model it made.
+/// The model folder that `dir` is or holds, or the GGUF file it is: a run folder stands for the model it made.
 pub fn find(dir: &Path) -> Result<PathBuf> {
+    if dir.is_file() {
+        return Ok(dir.to_owned());
+    }
     let candidates = [dir.to_owned(), dir.join("model")];
     if let Some(found) = candidates.iter().find(|folder| folder.join("config.json").is_file()) {
         return Ok(found.clone());
     }
     if !dir.is_dir() {
-        bail!("{}: no such folder", dir.display());
+        bail!("{}: no such folder or file", dir.display());
     }
     if dir.join("checkpoints").is_dir() {
         bail!(

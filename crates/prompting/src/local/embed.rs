@@ -87,7 +87,8 @@ pub(super) fn read_config(folder: &Path, is_encoder: bool) -> Result<EmbedConfig
     let path = folder.join("1_Pooling/config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        // A GGUF file has nothing beside it.
+        Err(_) if !path.exists() => {
             return Ok(EmbedConfig { pooling: usual, normalize: true });
         }
         Err(source) => return Err(Error::Read { path, source }),

@@ -2,6 +2,7 @@
 
 mod classify;
 mod embed;
+mod place;
 mod rows;
 mod worker;
 
@@ -48,8 +49,8 @@ pub struct Prediction {
 }
 
 impl LocalBackend {
-    /// Loads a model folder (`config.json`, `model.safetensors`, `tokenizer.json`). Without a
-    /// dtype, the weights keep the one they were saved in.
+    /// Loads a model folder (`config.json`, `model.safetensors`, `tokenizer.json`) or a GGUF file. Without a
+    /// dtype, the weights keep the one they were saved in; what a GGUF file quantises becomes f32.
     pub fn load(folder: &Path, device: Device, dtype: Option<Kind>) -> Result<Self> {
         let place = folder.to_owned();
         Self::of(folder, move || Model::load(&place, device, dtype))
@@ -65,7 +66,7 @@ impl LocalBackend {
         folder: &Path,
         load: impl FnOnce() -> idiolect_model::Result<Model> + Send + 'static,
     ) -> Result<Self> {
-        let tokenizer = Tokenizer::from_folder(folder)?;
+        let tokenizer = place::tokenizer(folder)?;
         let (worker, model) = Worker::start(load)?;
         if tokenizer.vocab_size() > model.vocab_size() {
             return Err(Error::Mismatch {
@@ -74,7 +75,7 @@ impl LocalBackend {
                 vocab_size: model.vocab_size(),
             });
         }
-        let stop_ids = stop_ids(folder, &tokenizer)?;
+        let stop_ids = place::stop_ids(folder, &tokenizer)?;
         let embed = embed::read_config(folder, matches!(model, ModelConfig::Bert(_)))?;
         Ok(Self { worker, tokenizer, model, stop_ids, embed })
     }
@@ -308,34 +309,4 @@ fn generation_config(request: &Request, stop_ids: &[u32]) -> GenerationConfig {
         logit_bias: request.logit_bias.clone(),
         overflow: request.slide.map_or(Overflow::Stop, |sinks| Overflow::Slide { sinks }),
     }
-}
-
-/// The ids that end a text: the tokenizer's, and those of `generation_config.json` if there is one.
-fn stop_ids(folder: &Path, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    #[derive(Deserialize)]
-    struct File {
-        eos_token_id: Option<Ids>,
-    }
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Ids {
-        One(u32),
-        Several(Vec<u32>),
-    }
-    let mut ids: Vec<u32> = tokenizer.eos_id().into_iter().collect();
-    let path = folder.join("generation_config.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(ids),
-        Err(source) => return Err(Error::Read { path, source }),
-    };
-    let file: File = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
-    match file.eos_token_id {
-        Some(Ids::One(id)) => ids.push(id),
-        Some(Ids::Several(more)) => ids.extend(more),
-        None => {}
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
 }

@@ -8,7 +8,7 @@ use crate::downgrade::byte_level;
 use serde_json::{Map, Value, json};
 
 /// The pattern of `cl100k_base`, as Llama 3's file spells it.
-const GPT4_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(crate) const GPT4_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 pub(super) fn bpe(trained: &Trained, special_tokens: &[String], pattern: Pattern) -> Value {
     let model = bpe_model(&trained.tokens, &trained.merges, None);

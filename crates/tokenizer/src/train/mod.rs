@@ -5,6 +5,7 @@ mod config;
 mod count;
 mod subwords;
 
+pub(crate) use assemble::GPT4_PATTERN;
 pub use config::{Pattern, TrainConfig};
 
 use crate::error::{Error, Result};

@@ -1,0 +1,231 @@
+//! The metadata of a GGUF file in; the tokenizer inside, its chat template and the ids that end a text out.
+
+use crate::downgrade::byte_level;
+use crate::error::{Error, Result};
+use crate::roles::Role;
+use crate::tokenizer::Tokenizer;
+use crate::train::GPT4_PATTERN;
+use idiolect_files::gguf::{GgufFile, GgufValue};
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+
+/// Qwen 2's pattern: GPT-4's, with digits one by one.
+const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// How a text is cut before its pieces are encoded.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// GPT-2's pattern.
+    Gpt2,
+    /// Each digit by itself, then GPT-2's pattern.
+    Digits,
+    /// Another pattern.
+    Pattern(&'static str),
+}
+
+/// Names of `tokenizer.ggml.pre`, how they cut, and whether a whole piece that is a token is not merged anew.
+const CUTS: [(&str, Cut, bool); 8] = [
+    ("default", Cut::Gpt2, false),
+    ("gpt-2", Cut::Gpt2, false),
+    ("smollm", Cut::Digits, false),
+    ("starcoder", Cut::Digits, false),
+    ("refact", Cut::Digits, false),
+    ("llama-bpe", Cut::Pattern(GPT4_PATTERN), true),
+    ("llama3", Cut::Pattern(GPT4_PATTERN), true),
+    ("qwen2", Cut::Pattern(QWEN2_PATTERN), false),
+];
+
+/// What lies beside the tokenizer in a GGUF file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GgufText {
+    /// The Jinja template of conversations.
+    pub chat_template: Option<String>,
+    /// The ids that end a text or a turn.
+    pub stop_ids: Vec<u32>,
+    /// The id that begins a text.
+    pub bos_id: Option<u32>,
+}
+
+impl Tokenizer {
+    /// The tokenizer inside of a GGUF file: byte-level BPE. Ids are llama.cpp's.
+    ///
+    /// # Errors
+    /// If there is none, or one of another kind, or with a way to cut texts that is not known; errors name the file
+    /// and the key.
+    pub fn from_gguf(path: &Path) -> Result<Tokenizer> {
+        let file = GgufFile::open(path)?;
+        let json = tokenizer_json(&file)?;
+        let named = |key: &str| -> Result<Option<String>> {
+            let Some(id) = file.integer(&format!("tokenizer.ggml.{key}_token_id"))? else {
+                return Ok(None);
+            };
+            Ok(texts(&file, "tokenizer.ggml.tokens")?.into_iter().nth(id as usize))
+        };
+        let mut roles = HashMap::new();
+        for (key, role) in
+            [("bos", Role::Bos), ("eos", Role::Eos), ("unknown", Role::Unk), ("padding", Role::Pad)]
+        {
+            roles.extend(named(key)?.map(|token| (role.key().to_string(), token)));
+        }
+        Tokenizer::load(&json.to_string(), roles)
+            .map_err(|what| Error::Invalid { origin: path.display().to_string(), what })
+    }
+}
+
+/// What a GGUF file says of texts besides its vocabulary.
+pub fn gguf_text(path: &Path) -> Result<GgufText> {
+    let file = GgufFile::open(path)?;
+    let id = |key: &str| -> Result<Option<u32>> {
+        let key = format!("tokenizer.ggml.{key}_token_id");
+        match file.integer(&key)? {
+            None => Ok(None),
+            Some(id) => match u32::try_from(id) {
+                Ok(id) => Ok(Some(id)),
+                Err(_) => Err(file.wrong(&key, "is no id").into()),
+            },
+        }
+    };
+    let mut stop_ids: Vec<u32> =
+        [id("eos")?, id("eot")?, id("eom")?].into_iter().flatten().collect();
+    stop_ids.sort_unstable();
+    stop_ids.dedup();
+    let chat_template = file.text("tokenizer.chat_template")?.map(str::to_string);
+    Ok(GgufText { chat_template, stop_ids, bos_id: id("bos")? })
+}
+
+/// The file's tokenizer as a `tokenizer.json` of version 1.0.
+fn tokenizer_json(file: &GgufFile) -> Result<Value> {
+    let key = "tokenizer.ggml.model";
+    match file.text(key)? {
+        Some("gpt2") => {}
+        None => return Err(file.wrong(key, "is missing: there is no tokenizer inside").into()),
+        Some(other) => {
+            let what =
+                format!("is {other:?}; of tokenizers inside only gpt2 (byte-level BPE) is read");
+            return Err(file.wrong(key, &what).into());
+        }
+    }
+    let pre_key = "tokenizer.ggml.pre";
+    let pre = file.text(pre_key)?.unwrap_or("default");
+    let Some(&(_, cut, ignore_merges)) = CUTS.iter().find(|known| known.0 == pre) else {
+        let known: Vec<_> = CUTS.iter().map(|known| known.0).collect();
+        let what = format!("is {pre:?}, known are {}", known.join(", "));
+        return Err(file.wrong(pre_key, &what).into());
+    };
+    let tokens = texts(file, "tokenizer.ggml.tokens")?;
+    let merges = merges(file)?;
+    let vocab: Map<String, Value> = tokens.iter().cloned().zip((0..).map(Value::from)).collect();
+    if vocab.len() < tokens.len() {
+        return Err(file.wrong("tokenizer.ggml.tokens", "has a token twice").into());
+    }
+    let adds_bos = file.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(ignore_merges);
+    let bos = match file.integer("tokenizer.ggml.bos_token_id")? {
+        Some(id) if adds_bos => tokens.get(id as usize).map(|token| (id, token)),
+        _ => None,
+    };
+    Ok(json!({
+        "version": "1.0",
+        "added_tokens": added(file, &tokens)?,
+        "pre_tokenizer": pre_tokenizer(cut),
+        "post_processor": bos.map(|(id, token)| begin(id, token)),
+        "decoder": byte_level(true),
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": ignore_merges,
+            "vocab": vocab,
+            "merges": merges,
+        },
+    }))
+}
+
+fn pre_tokenizer(cut: Cut) -> Value {
+    let first = match cut {
+        Cut::Gpt2 => return byte_level(true),
+        Cut::Digits => json!({"type": "Digits", "individual_digits": true}),
+        Cut::Pattern(pattern) => json!({
+            "type": "Split",
+            "pattern": {"Regex": pattern},
+            "behavior": "Isolated",
+            "invert": false,
+        }),
+    };
+    let last = byte_level(matches!(cut, Cut::Digits));
+    json!({"type": "Sequence", "pretokenizers": [first, last]})
+}
+
+/// Puts the token that begins a text before it.
+fn begin(id: u64, token: &str) -> Value {
+    let (special, text) = (
+        json!({"SpecialToken": {"id": token, "type_id": 0}}),
+        |name: &str, type_id: u8| json!({"Sequence": {"id": name, "type_id": type_id}}),
+    );
+    json!({
+        "type": "TemplateProcessing",
+        "single": [special, text("A", 0)],
+        "pair": [special, text("A", 0), special, text("B", 1)],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    })
+}
+
+/// The tokens that are found in a text as a whole.
+fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<Value>> {
+    let key = "tokenizer.ggml.token_type";
+    let Some(types) = file.array(key)? else { return Ok(Vec::new()) };
+    if types.len() != tokens.len() {
+        let what = format!("has {} entries for {} tokens", types.len(), tokens.len());
+        return Err(file.wrong(key, &what).into());
+    }
+    let kinds = types.values().map(|value| match value {
+        GgufValue::Signed(kind) => kind,
+        GgufValue::Unsigned(kind) => kind as i64,
+        _ => 0,
+    });
+    let entry = |(id, (kind, content)): (usize, (i64, &String))| {
+        matches!(kind, CONTROL | USER_DEFINED).then(|| {
+            json!({
+                "id": id,
+                "content": content,
+                "single_word": false,
+                "lstrip": false,
+                "rstrip": false,
+                "normalized": false,
+                "special": kind == CONTROL,
+            })
+        })
+    };
+    Ok(kinds.zip(tokens).enumerate().filter_map(entry).collect())
+}
+
+/// Pairs, which the file has with a blank between.
+fn merges(file: &GgufFile) -> Result<Vec<Value>> {
+    let key = "tokenizer.ggml.merges";
+    let pair = |merge: String| match merge.split_once(' ') {
+        Some((left, right)) => Ok(json!([left, right])),
+        None => Err(file.wrong(key, &format!("has {merge:?}, which is no pair")).into()),
+    };
+    texts(file, key)?.into_iter().map(pair).collect()
+}
+
+/// An array of texts.
+fn texts(file: &GgufFile, key: &str) -> Result<Vec<String>> {
+    let array = file.array(key)?.ok_or_else(|| Error::from(file.wrong(key, "is missing")))?;
+    let text = |value| match value {
+        GgufValue::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_string()),
+            Err(_) => Err(file.wrong(key, "has a text that is not UTF-8").into()),
+        },
+        _ => Err(file.wrong(key, "does not hold texts").into()),
+    };
+    array.values().map(text).collect()
+}
