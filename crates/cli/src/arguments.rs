@@ -76,6 +76,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Continue a text
     Generate(Generate),
+    /// Talk with a model
+    Chat(Chat),
     /// Fill in the masks of a text
     FillMask(FillMask),
     /// A vector for each text
@@ -218,6 +220,32 @@ pub struct Generate {
     pub logprobs: bool,
 }
 
+/// `idiolect chat ...`
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// The model's folder, its run's, or a GGUF file
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// What the model is told to be
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// A Jinja template instead of the model's own
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+    /// The most tokens of an answer [default: the model's own, or 1024]
+    #[arg(long, value_name = "N")]
+    pub max_new_tokens: Option<usize>,
+    /// Weights in fewer bits, on the CPU
+    #[arg(long, value_name = "BITS")]
+    pub quantize: Option<Quantization>,
+    /// When the context is full, go on with the first SINKS tokens and the newest ones [4]
+    #[arg(long, value_name = "SINKS", num_args = 0..=1, default_missing_value = "4")]
+    pub slide: Option<usize>,
+    /// How to choose the next token.
+    #[command(flatten)]
+    pub sampling: Sampling,
+}
+
 /// `idiolect fill-mask ...`
 #[derive(Debug, Args)]
 pub struct FillMask {
@@ -329,7 +357,7 @@ mod tests {
     fn wrong_usage_is_refused() {
         for line in [
             "idiolect",
-            "idiolect chat",
+            "idiolect chat --system x",
             "idiolect train",
             "idiolect evaluate",
             "idiolect evaluate --model m",

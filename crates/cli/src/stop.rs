@@ -45,6 +45,11 @@ impl Stop {
         self.at_once.store(true, Ordering::Relaxed);
     }
 
+    /// As if none had come.
+    pub fn forget(&self) {
+        self.status.store(0, Ordering::Relaxed);
+    }
+
     /// Whether a signal has come.
     pub fn asked(&self) -> bool {
         self.status.load(Ordering::Relaxed) != 0

@@ -53,6 +53,8 @@ mod template;
 pub use backend::{Answer, Backend, Capabilities, FinishReason, Request, Score};
 pub use error::{Error, Result};
 #[cfg(feature = "local")]
+pub use idiolect_tokenizer::chat;
+#[cfg(feature = "local")]
 pub use local::{Classification, EmbedConfig, Embeddings, LocalBackend, Pooling, Prediction};
 pub use stop::StopScanner;
 pub use template::Template;

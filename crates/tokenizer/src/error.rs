@@ -31,6 +31,36 @@ pub enum Error {
         /// What is wrong with its value.
         what: String,
     },
+    /// A chat template that is not well formed, fails, refuses the chat, or would take too much time or memory.
+    #[error("{origin}, line {line}: {what}")]
+    Template {
+        /// The file, or what stands for it.
+        origin: String,
+        /// The template's line.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Messages and options that do not fit each other or the template.
+    #[error("{what}")]
+    Chat {
+        /// What does not fit.
+        what: String,
+    },
+    /// A model without a chat template.
+    #[error("{}: no chat template", folder.display())]
+    NoChatTemplate {
+        /// Where it was looked for.
+        folder: std::path::PathBuf,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The library underneath failed on input that passed every check.
     #[error("the tokenizer library failed: {0}")]
     Library(String),

@@ -29,6 +29,8 @@
 
 mod align;
 mod byte_alphabet;
+#[cfg(feature = "chat")]
+pub mod chat;
 mod downgrade;
 mod engine;
 mod error;

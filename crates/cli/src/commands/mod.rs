@@ -1,5 +1,6 @@
 //! The commands, a file each: arguments in, an exit status out.
 
+mod chat;
 mod data;
 mod doctor;
 mod embed;
@@ -36,6 +37,7 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         Command::Train(train) => train::run(&train, common, output, stop),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate, common, output),
         Command::Generate(generate) => generate::run(&generate, common, output, &stop),
+        Command::Chat(chat) => chat::run(&chat, common, output, &stop),
         Command::FillMask(fill_mask) => fill_mask::run(fill_mask, common, output),
         Command::Embed(embed) => embed::run(embed, common, output),
         Command::Predict(predict) => predict::run(predict, common, output),

@@ -16,7 +16,7 @@ fn check(place: &Place, line: &[&str], status: i32, part: &str) {
 #[test]
 fn wrong_usage_ends_with_two() {
     let place = Place::new("gpt.toml");
-    check(&place, &["chat", "--model", "run"], 2, "unrecognized subcommand");
+    check(&place, &["talk", "--model", "run"], 2, "unrecognized subcommand");
     check(&place, &["train"], 2, "RUN.toml");
     check(&place, &["train", "run.toml", "--stps", "3"], 2, "unexpected argument");
     check(&place, &["train", "run.toml", "--device", "tpu"], 2, "--device tpu");

@@ -1,5 +1,6 @@
 //! The local model as a backend: a model folder in; text, scores and filled masks out.
 
+mod chat;
 mod classify;
 mod embed;
 mod place;
@@ -187,7 +188,7 @@ impl Backend for LocalBackend {
         let mut answer = Answer { prompt_tokens: ids.len(), ..Answer::default() };
         if request.max_new_tokens > 0 {
             let events = self.start(ids, generation_config(request, &self.stop_ids))?;
-            self.follow(&events, request, on_text, &mut answer)?;
+            self.follow(&events, (request, &self.stop_ids), on_text, &mut answer)?;
         }
         answer.duration = started.elapsed();
         Ok(answer)
@@ -237,7 +238,7 @@ impl LocalBackend {
     fn follow(
         &self,
         events: &mpsc::Receiver<Event>,
-        request: &Request,
+        (request, stop_ids): (&Request, &[u32]),
         on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
         answer: &mut Answer,
     ) -> Result<()> {
@@ -253,7 +254,7 @@ impl LocalBackend {
             };
             answer.ids.push(token.id);
             answer.log_probabilities.push(token.log_probability);
-            if self.stop_ids.contains(&token.id) {
+            if stop_ids.contains(&token.id) {
                 answer.finish_reason = FinishReason::Stop;
                 break;
             }
