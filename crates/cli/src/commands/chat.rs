@@ -95,12 +95,13 @@ impl Conversation<'_> {
     fn typed(&mut self) -> Result<()> {
         let mut editor = DefaultEditor::new().context("cannot edit lines")?;
         message("/help tells what there is; Ctrl-D leaves");
-        let mut text = String::new();
+        let (mut text, mut interrupted) = (String::new(), false);
         loop {
             match editor.readline(if text.is_empty() { "> " } else { ". " }) {
                 Ok(line) => match line.strip_suffix('\\') {
                     Some(part) => text.push_str(&format!("{part}\n")),
                     None => {
+                        interrupted = false;
                         text.push_str(&line);
                         let whole = std::mem::take(&mut text);
                         let _ = editor.add_history_entry(&whole);
@@ -109,8 +110,12 @@ impl Conversation<'_> {
                         }
                     }
                 },
-                // At an empty prompt it leaves, else it forgets what was begun.
-                Err(ReadlineError::Interrupted) if !text.is_empty() => text.clear(),
+                // One that was meant for an answer just ended must not end the program.
+                Err(ReadlineError::Interrupted) if !interrupted => {
+                    interrupted = true;
+                    text.clear();
+                    message("(Ctrl-C once more, or Ctrl-D, leaves)");
+                }
                 Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(()),
                 Err(error) => return Err(error).context("cannot read the line"),
             }
