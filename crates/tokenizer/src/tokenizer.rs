@@ -86,6 +86,12 @@ impl Tokenizer {
         self.save(&folder.join(FILE_NAME))
     }
 
+    /// The tokens that the files name for a role, by its key in `tokenizer_config.json`.
+    #[cfg(feature = "chat")]
+    pub(crate) fn named_roles(&self) -> &HashMap<String, String> {
+        &self.0.file.roles
+    }
+
     /// A blake3 hash that two tokenizers share when their files say the same, whatever their version and layout.
     pub fn hash(&self) -> String {
         self.0.hash.clone()

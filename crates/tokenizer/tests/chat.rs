@@ -150,3 +150,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_template_knows_the_special_tokens_that_files_name() {
+    let folder = tempfile::tempdir().unwrap();
+    tokenizer().save_folder(folder.path()).unwrap();
+    let config = r#"{"bos_token": "<|endoftext|>", "eos_token": {"content": "</s>"}}"#;
+    std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let template = ChatTemplate::from_str("{{ bos_token }}{{ eos_token }}").unwrap();
+    assert_eq!(template.render(&[], &Options::default()).unwrap(), "");
+    let template = template.with_special_tokens_of(&tokenizer);
+    assert_eq!(template.render(&[], &Options::default()).unwrap(), "<|endoftext|></s>");
+}

@@ -45,12 +45,13 @@ struct Conversation<'a> {
     messages: Vec<Message>,
     output: Output,
     stop: &'a Stop,
+    /// Somebody sits at the terminal.
+    interactive: bool,
 }
 
 /// Talks until there is nothing more to answer.
 pub fn run(chat: &Chat, common: &Common, output: Output, stop: &Stop) -> Result<u8> {
     let place = model_folder::find(&chat.model)?;
-    let template = template(chat, &place)?;
     let mut request = Request::new("");
     request.max_new_tokens = 1024;
     for key in LocalBackend::apply_generation_config(&place, &mut request)? {
@@ -61,10 +62,20 @@ pub fn run(chat: &Chat, common: &Common, output: Output, stop: &Stop) -> Result<
     request.slide = chat.slide;
     request.validate().map_err(|error| usage(error.to_string()))?;
     let backend = model_folder::load(&chat.model, common, chat.quantize)?;
+    let template = template(chat, &place, &backend)?;
+    let interactive = io::stdin().is_terminal() && !output.is_json();
     let system = chat.system.clone();
-    let mut conversation =
-        Conversation { backend, template, request, system, messages: Vec::new(), output, stop };
-    if io::stdin().is_terminal() && !output.is_json() {
+    let mut conversation = Conversation {
+        backend,
+        template,
+        request,
+        system,
+        messages: Vec::new(),
+        output,
+        stop,
+        interactive,
+    };
+    if interactive {
         conversation.typed()?;
         return Ok(DONE);
     }
@@ -81,10 +92,12 @@ pub fn run(chat: &Chat, common: &Common, output: Output, stop: &Stop) -> Result<
     Ok(DONE)
 }
 
-fn template(chat: &Chat, place: &Path) -> Result<ChatTemplate> {
+fn template(chat: &Chat, place: &Path, backend: &LocalBackend) -> Result<ChatTemplate> {
     match &chat.template {
-        Some(file) => Ok(ChatTemplate::from_file(file)?),
-        None => LocalBackend::chat_template(place).context(
+        Some(file) => {
+            Ok(ChatTemplate::from_file(file)?.with_special_tokens_of(backend.tokenizer()))
+        }
+        None => backend.chat_template(place).context(
             "this model cannot chat: give a template with --template FILE, or continue a text with `idiolect generate`",
         ),
     }
@@ -178,9 +191,13 @@ impl Conversation<'_> {
         let answer = match result {
             Ok(answer) => answer,
             Err(error) => {
-                // The conversation stays as it was: the person may say /reset, or ask for less.
+                // The conversation stays as it was: the person may shorten it, or ask for less.
                 self.messages.pop();
-                message(format!("error: {:#}", anyhow::Error::new(error)));
+                let error = anyhow::Error::new(error);
+                if !self.interactive {
+                    return Err(error);
+                }
+                message(format!("error: {error:#}\n(/undo and /reset shorten the conversation)"));
                 return Ok(());
             }
         };

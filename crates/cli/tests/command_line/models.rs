@@ -55,9 +55,17 @@ fn a_model_is_imported_and_talked_to() {
     let saved = lines(&saved);
     assert_eq!(saved.len(), 2);
     assert_eq!((&saved[0]["role"], &saved[1]["content"]), (&"user".into(), &answers[2]["text"]));
-    // A conversation that no longer fits is told, and the program goes on.
-    let long = format!("{}\non\n", "on the wall ".repeat(10));
-    assert_eq!(fed(&place, &chat, &long).len(), 1);
+    // A conversation that does not fit is told.
+    place.write("input", "on the wall ".repeat(10).as_bytes());
+    let mut command = place.command(&chat);
+    command.stdin(File::open(place.path("input")).expect("just written"));
+    let said = said(command.output().expect("the binary starts"));
+    assert_eq!(said.status, Some(1));
+    assert!(
+        said.stderr.contains("the model takes") || said.stderr.contains("model takes"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

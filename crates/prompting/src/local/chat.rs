@@ -12,7 +12,7 @@ use super::LocalBackend;
 use crate::{Answer, Error, Request, Result};
 
 /// Keys of `generation_config.json` that say nothing of sampling.
-const INERT: [&str; 9] = [
+const INERT: [&str; 8] = [
     "_from_model_config",
     "bos_token_id",
     "eos_token_id",
@@ -21,19 +21,19 @@ const INERT: [&str; 9] = [
     "use_cache",
     "output_attentions",
     "output_hidden_states",
-    "max_length",
 ];
 
 impl LocalBackend {
-    /// The chat template of a model folder or a GGUF file.
-    pub fn chat_template(place: &Path) -> Result<ChatTemplate> {
+    /// The chat template of `place`, the model folder or GGUF file that this model was loaded from, with its special
+    /// tokens.
+    pub fn chat_template(&self, place: &Path) -> Result<ChatTemplate> {
         if !place.is_file() {
             return Ok(ChatTemplate::from_folder(place)?);
         }
         let folder = place.to_owned();
         let template = gguf_text(place)?.chat_template;
         let source = template.ok_or(idiolect_tokenizer::Error::NoChatTemplate { folder })?;
-        Ok(ChatTemplate::from_str(&source)?)
+        Ok(ChatTemplate::from_str(&source)?.with_special_tokens_of(&self.tokenizer))
     }
 
     /// Answers a conversation; the request says how, its prompt is not used. The answer ends as the template ends a turn.
@@ -82,7 +82,7 @@ impl LocalBackend {
                 ("min_p", Some(number)) if samples => request.min_p = Some(number),
                 ("typical_p", Some(number)) if samples => request.typical_p = Some(number),
                 ("top_k", _) if samples => request.top_k = count.filter(|&count| count > 0),
-                ("temperature" | "top_p" | "min_p" | "typical_p" | "top_k", _) => {}
+                ("temperature" | "top_p" | "min_p" | "typical_p" | "top_k", _) if !samples => {}
                 ("repetition_penalty", Some(number)) => request.repetition_penalty = number,
                 ("no_repeat_ngram_size", _) => {
                     request.no_repeat_ngram = count.filter(|&count| count > 0);

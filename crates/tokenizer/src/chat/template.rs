@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::{Date, Jinja, Message, filters};
-use crate::{Error, Result};
+use crate::{Error, Result, Tokenizer};
 
 /// The tokens that Transformers gives a template by the name of their role.
 const SPECIAL_TOKENS: [&str; 7] =
@@ -101,10 +101,11 @@ impl ChatTemplate {
         self
     }
 
-    /// The same with the special tokens that `tokenizer_config.json` of a folder names.
-    pub fn with_special_tokens_of(self, folder: &Path) -> Result<Self> {
-        let config = read_config(&folder.join("tokenizer_config.json"))?;
-        Ok(self.with_special_tokens(special_tokens(&config)))
+    /// The same with the special tokens that the files of a tokenizer, or the GGUF file it came from, name.
+    pub fn with_special_tokens_of(self, tokenizer: &Tokenizer) -> Self {
+        let named = tokenizer.named_roles().iter();
+        let tokens = named.map(|(key, token)| (key.clone(), Value::from(token.clone())));
+        self.with_special_tokens(tokens.collect())
     }
 
     fn from_named(
