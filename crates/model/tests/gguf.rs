@@ -83,6 +83,8 @@ fn what_is_no_model_is_told() {
         "general.architecture is \"mamba\", known are llama",
     );
     check(set("llama.expert_count", MetadataValue::U32(8)), "mixtures of experts");
+    check(set("llama.attention.sliding_window", MetadataValue::U32(9)), "windows are not");
+    check(set("llama.rope.dimension_count", MetadataValue::U32(4)), "the width of a head");
     check(set("llama.rope.scaling.type", MetadataValue::Text("x".into())), "known are none");
     check(set("llama.attention.head_count", MetadataValue::U32(8)), "rows");
     check(set("llama.block_count", MetadataValue::U32(3)), "is missing");

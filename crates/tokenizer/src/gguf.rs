@@ -29,8 +29,7 @@ enum Cut {
 }
 
 /// Names of `tokenizer.ggml.pre`, how they cut, and whether a whole piece that is a token is not merged anew.
-const CUTS: [(&str, Cut, bool); 8] = [
-    ("default", Cut::Gpt2, false),
+const CUTS: [(&str, Cut, bool); 7] = [
     ("gpt-2", Cut::Gpt2, false),
     ("smollm", Cut::Digits, false),
     ("starcoder", Cut::Digits, false),
@@ -111,6 +110,7 @@ fn tokenizer_json(file: &GgufFile) -> Result<Value> {
         }
     }
     let pre_key = "tokenizer.ggml.pre";
+    // What llama.cpp takes without it cuts in four steps, which the library underneath has no pattern for.
     let pre = file.text(pre_key)?.unwrap_or("default");
     let Some(&(_, cut, ignore_merges)) = CUTS.iter().find(|known| known.0 == pre) else {
         let known: Vec<_> = CUTS.iter().map(|known| known.0).collect();

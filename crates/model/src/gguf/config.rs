@@ -49,6 +49,10 @@ pub(super) fn read(file: &GgufFile, architecture: Architecture) -> Result<Value>
         let problem = "is above 0: mixtures of experts are not supported";
         return Err(file.wrong(&key("expert_count"), problem).into());
     }
+    if integer("attention.sliding_window")?.is_some_and(|window| window > 0) {
+        let problem = "is set: windows are not read from GGUF yet";
+        return Err(file.wrong(&key("attention.sliding_window"), problem).into());
+    }
     let heads = need("attention.head_count")?;
     let width = need("embedding_length")?;
     let vocab = match integer("vocab_size")? {
@@ -56,6 +60,12 @@ pub(super) fn read(file: &GgufFile, architecture: Architecture) -> Result<Value>
         None => tokens(file)?,
     };
     let epsilon = file.number(&key("attention.layer_norm_rms_epsilon"))?;
+    let head_dim = integer("attention.key_length")?.or(width.checked_div(heads));
+    if integer("rope.dimension_count")?.is_some_and(|count| Some(count) != head_dim) {
+        let problem =
+            "is not the width of a head: a part of it that turns is not read from GGUF yet";
+        return Err(file.wrong(&key("rope.dimension_count"), problem).into());
+    }
     let mut config = json!({
         "model_type": prefix,
         "vocab_size": vocab,
@@ -64,7 +74,7 @@ pub(super) fn read(file: &GgufFile, architecture: Architecture) -> Result<Value>
         "num_hidden_layers": need("block_count")?,
         "num_attention_heads": heads,
         "num_key_value_heads": integer("attention.head_count_kv")?.unwrap_or(heads),
-        "head_dim": integer("attention.key_length")?.or(width.checked_div(heads)),
+        "head_dim": head_dim,
         "intermediate_size": need("feed_forward_length")?,
         "rms_norm_eps": epsilon.unwrap_or(1e-6),
         "hidden_act": "silu",
