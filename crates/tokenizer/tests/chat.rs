@@ -1,160 +1,206 @@
-//! Chats: rendered as Transformers renders them, masked as templates say, and strangers' templates kept within bounds.
+//! Chats against what Transformers renders (`fixtures/make_chats.py`), and folders of several shapes.
 #![cfg(feature = "chat")]
 
-use idiolect_tokenizer::chat::{ChatTemplate, Jinja, Message, Options};
-use idiolect_tokenizer::{Tokenizer, TrainConfig, train};
-use proptest::prelude::*;
-use serde::Deserialize;
+use idiolect_tokenizer::chat::{ChatTemplate, Date, Jinja, Message, Options};
+use idiolect_tokenizer::{Error, Special, Tokenizer, TrainConfig, train};
 use serde_json::{Map, Value, json};
-use std::time::{Duration, Instant};
 
-#[derive(Deserialize)]
-struct Fixture {
-    templates: Map<String, Value>,
-    special_tokens: Map<String, Value>,
-    cases: Vec<Case>,
+fn fixture() -> Value {
+    serde_json::from_str(include_str!("fixtures/chats.json")).unwrap()
 }
 
-#[derive(Deserialize)]
-struct Case {
-    template: String,
-    messages: Vec<Message>,
-    add_generation_prompt: bool,
-    tools: Option<Vec<Value>>,
-    text: String,
-    /// Characters that the assistant wrote.
-    generated: Option<Vec<[usize; 2]>>,
+fn special_tokens() -> Map<String, Value> {
+    let tokens = json!({"bos_token": "<s>", "eos_token": "</s>"});
+    tokens.as_object().unwrap().clone()
 }
 
-fn fixture() -> Fixture {
-    serde_json::from_str(include_str!("fixtures/chat.json")).unwrap()
-}
-
-fn tokenizer() -> Tokenizer {
-    let config =
-        TrainConfig::Character { special_tokens: vec!["<|endoftext|>".into(), "</s>".into()] };
-    train(fixture().cases.iter().map(|case| case.text.clone()), &config, &mut |_| {}).unwrap()
+/// The options of a row of the fixture; what is none of ours is a variable.
+fn options(row: &Value, date: &str) -> Options {
+    let mut given = row["options"].as_object().unwrap().clone();
+    let mut flag = |name: &str| given.shift_remove(name) == Some(json!(true));
+    let add_generation_prompt = flag("add_generation_prompt");
+    let continue_final_message = flag("continue_final_message");
+    let mut list =
+        |name: &str| given.shift_remove(name).map(|list| serde_json::from_value(list).unwrap());
+    Options {
+        add_generation_prompt,
+        continue_final_message,
+        tools: list("tools"),
+        documents: list("documents"),
+        date: Some(Date::parse(date).unwrap()),
+        variables: given,
+    }
 }
 
 #[test]
 fn chats_are_rendered_as_transformers_renders_them() {
     let fixture = fixture();
-    for case in &fixture.cases {
-        let template = ChatTemplate::from_str(fixture.templates[&case.template].as_str().unwrap());
-        let template = template.unwrap().with_special_tokens(fixture.special_tokens.clone());
-        let options = Options {
-            add_generation_prompt: case.add_generation_prompt,
-            tools: case.tools.clone(),
-            ..Options::default()
-        };
-        let text = template.render(&case.messages, &options).unwrap();
-        assert_eq!(text, case.text, "{}", case.template);
-    }
-}
-
-#[test]
-fn what_the_assistant_wrote_is_known() {
-    let (fixture, tokenizer) = (fixture(), tokenizer());
-    for case in fixture.cases.iter().filter(|case| case.generated.is_some()) {
-        let template =
-            ChatTemplate::from_str(fixture.templates[&case.template].as_str().unwrap()).unwrap();
-        let options =
-            Options { add_generation_prompt: case.add_generation_prompt, ..Options::default() };
-        let chat = template.encode(&tokenizer, &case.messages, &options).unwrap();
-        let wrote = |of: &[(u32, bool)]| {
-            let ids: Vec<u32> = of.iter().filter(|one| one.1).map(|one| one.0).collect();
-            tokenizer.decode(&ids, false).unwrap()
-        };
-        let pairs: Vec<_> = chat.ids.into_iter().zip(chat.assistant_mask).collect();
-        let characters: Vec<char> = case.text.chars().collect();
-        let expected: String = case
-            .generated
-            .iter()
-            .flatten()
-            .flat_map(|&[start, end]| &characters[start..end])
-            .collect();
-        assert_eq!(wrote(&pairs), expected);
-    }
-}
-
-#[test]
-fn without_blocks_the_mask_comes_from_prefixes_or_says_why_not() {
-    let (fixture, tokenizer) = (fixture(), tokenizer());
-    let of =
-        |name: &str| ChatTemplate::from_str(fixture.templates[name].as_str().unwrap()).unwrap();
-    let messages = [Message::new("user", "a"), Message::new("assistant", "b")];
-    let chat = of("chatml").encode(&tokenizer, &messages, &Options::default()).unwrap();
-    let ids: Vec<u32> =
-        chat.ids.iter().zip(&chat.assistant_mask).filter(|one| *one.1).map(|one| *one.0).collect();
-    assert_eq!(tokenizer.decode(&ids, false).unwrap(), "b<|im_end|>\n");
-    let last = [Message::new("assistant", "b"), Message::new("user", "a")];
-    // Only the last message is what it says: the beginning alone is another text.
-    let source = "{% for m in messages %}{{ m.content if loop.last else 'u' }}{% endfor %}";
-    let forgetful = ChatTemplate::from_str(source).unwrap();
-    let error = forgetful.encode(&tokenizer, &last, &Options::default()).unwrap_err();
-    assert!(error.to_string().contains("assistant's part cannot be found"), "{error}");
-}
-
-/// A template that must end within bounds, with an error or without.
-fn check_bounded(template: &str) {
-    let started = Instant::now();
-    let outcome = Jinja::new(template, "bomb")
-        .and_then(|jinja| jinja.render(&json!({"messages": [{"role": "user", "content": "x"}]})));
-    // Debug builds are slow; a release build needs a tenth.
-    assert!(started.elapsed() < Duration::from_secs(10), "{template}");
-    assert!(outcome.is_err(), "{template}");
-}
-
-#[test]
-fn bombs_end_in_an_error() {
-    for template in [
-        "{% for i in range(10 ** 9) %}.{% endfor %}",
-        "{% for i in range(100000) %}{% for j in range(100000) %}.{% endfor %}{% endfor %}",
-        "{{ 'a' * 10 ** 9 }}",
-        "{% set ns = namespace(x='aaaaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}{{ ns.x }}",
-        "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-        "{% include 'bomb' %}",
-        "{% import 'bomb' as b %}",
-        "{{ raise_exception('no') }}",
-        "{{ messages[0].content.ljust(10 ** 9) }}",
-        "{% for %}",
-    ] {
-        check_bounded(template);
-    }
-}
-
-#[test]
-fn an_error_names_the_line() {
-    let error = Jinja::new("a\nb\n{{ raise_exception('roles must alternate') }}", "t.jinja")
-        .unwrap()
-        .render(&json!({}))
-        .unwrap_err();
-    assert_eq!(error.to_string(), "t.jinja, line 3: roles must alternate");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn mutated_templates_never_panic(which in 0usize..7, at in any::<prop::sample::Index>(), new in "[{}%'\\[\\]().|a-z \n]{0,6}", gone in 0usize..8) {
-        let fixture = fixture();
-        let template = fixture.templates.values().nth(which).unwrap().as_str().unwrap();
-        let mut characters: Vec<char> = template.chars().collect();
-        let at = at.index(characters.len());
-        let end = (at + gone).min(characters.len());
-        characters.splice(at..end, new.chars());
-        let mutated: String = characters.into_iter().collect();
-        if let Ok(template) = ChatTemplate::from_str(&mutated) {
-            let _ = template.render(&fixture.cases[2].messages, &Options::default());
+    let tokenizer = Tokenizer::from_json(&fixture["tokenizer"].to_string()).unwrap();
+    let mut compared = 0;
+    for row in fixture["rendered"].as_array().unwrap() {
+        let name = row["template"].as_str().unwrap();
+        let template = ChatTemplate::from_str(fixture["templates"][name].as_str().unwrap())
+            .unwrap()
+            .with_special_tokens(special_tokens());
+        let chat = &fixture["chats"][row["chat"].as_str().unwrap()];
+        let messages: Vec<Message> = serde_json::from_value(chat.clone()).unwrap();
+        let options = options(row, fixture["date"].as_str().unwrap());
+        let about = format!("{name}, {}, {}", row["chat"], row["options"]);
+        match (template.render(&messages, &options), row["text"].as_str()) {
+            (Ok(text), Some(expected)) => assert_eq!(text, expected, "{about}"),
+            (Err(_), None) => {}
+            (got, expected) => panic!("{about}: {got:?}, not {expected:?} ({})", row["error"]),
         }
+        if let Ok(ids) = serde_json::from_value::<Vec<u32>>(row["ids"].clone()) {
+            let encoded = template.encode(&tokenizer, &messages, &options).unwrap();
+            let mask: Vec<u8> = serde_json::from_value(row["mask"].clone()).unwrap();
+            let ours: Vec<u8> = encoded.assistant_mask.iter().map(|&wrote| wrote.into()).collect();
+            assert_eq!((encoded.ids, ours), (ids, mask), "{about}");
+        }
+        compared += 1;
     }
+    assert!(compared > 150, "{compared}");
+}
+
+#[test]
+fn small_templates_say_what_jinja_says() {
+    let fixture = fixture();
+    let variables = &fixture["expressions"]["variables"];
+    for pair in fixture["expressions"]["texts"].as_array().unwrap() {
+        let (source, expected) = (pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+        let text = Jinja::new(source, "it").and_then(|template| template.render(variables));
+        assert_eq!(text.ok().as_deref(), Some(expected), "{source}");
+    }
+}
+
+/// The text that the mask marks, the spans between bars.
+fn marked(template: &str, messages: &[Message]) -> Result<String, String> {
+    let tokenizer = Tokenizer::from_json(&fixture()["tokenizer"].to_string()).unwrap();
+    let template = ChatTemplate::from_str(template).unwrap().with_special_tokens(special_tokens());
+    let encoded = template
+        .encode(&tokenizer, messages, &Options::default())
+        .map_err(|error| error.to_string())?;
+    let rows = encoded.ids.chunk_by(|_, _| true).flatten().zip(&encoded.assistant_mask);
+    let rows: Vec<(u32, bool)> = rows.map(|(&id, &wrote)| (id, wrote)).collect();
+    let spans = rows.chunk_by(|a, b| a.1 == b.1).filter(|span| span[0].1);
+    let text = |span: &[(u32, bool)]| {
+        let ids: Vec<u32> = span.iter().map(|row| row.0).collect();
+        tokenizer.decode(&ids, false).unwrap()
+    };
+    Ok(spans.map(text).collect::<Vec<_>>().join("|"))
+}
+
+fn template(name: &str) -> String {
+    fixture()["templates"][name].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_generation_blocks_prefixes_tell_what_the_assistant_wrote() {
+    let chat = |name: &str| {
+        serde_json::from_value::<Vec<Message>>(fixture()["chats"][name].clone()).unwrap()
+    };
+    let check = |name: &str, chat: &[Message], expected: &str| {
+        assert_eq!(marked(&template(name), chat).as_deref(), Ok(expected), "{name}");
+    };
+    let (first, second) = ("It's 4 — \"four\" <b>&</b>.", "quatre\n");
+    let longer = chat("longer");
+    check("chatml", &longer, &format!("{first}<|im_end|>\n|{second}<|im_end|>\n"));
+    check("generation", &longer, &format!("{first}<|im_end|>|{second}<|im_end|>"));
+    check("mistral", &longer, &format!(" {first}</s>| quatre</s>"));
+    check("gemma", &longer, &format!("{first}<end_of_turn>\n|quatre<end_of_turn>\n"));
+    check("chatml", &chat("system"), "");
+    // Qwen leaves the reasoning of earlier turns out, so that a prefix differs from the whole.
+    let error = marked(&template("qwen3"), &chat("thought")).unwrap_err();
+    assert!(error.contains("the messages up to number 2 otherwise alone"), "{error}");
+    assert!(error.contains("{% generation %}"), "{error}");
+}
+
+#[test]
+fn a_text_full_of_private_characters_keeps_its_mask() {
+    let said = "\u{10ff00}a\u{10ff01}\u{f0000}b";
+    let messages = [Message::new("user", "\u{10ff02}"), Message::new("assistant", said)];
+    assert_eq!(marked(&template("generation"), &messages), Ok(format!("{said}<|im_end|>")));
+}
+
+#[test]
+fn a_template_that_writes_the_first_token_gets_it_once() {
+    let tokenizer = Tokenizer::from_json(&fixture()["tokenizer"].to_string()).unwrap();
+    let template =
+        ChatTemplate::from_str("{{ bos_token }}{{ messages[0].content }}{{ eos_token }}")
+            .unwrap()
+            .with_special_tokens(special_tokens());
+    let ids = template.encode_ids(&tokenizer, &[Message::new("user", "a")], &Options::default());
+    let ids = ids.unwrap();
+    assert_eq!(tokenizer.decode(&ids, false).unwrap(), "<s>a</s>");
+    assert_eq!(ids.len(), 3);
+    assert_eq!(template.end_of_turn(&tokenizer), None); // it never writes the answer
+    let chatml = ChatTemplate::from_str(&self::template("chatml")).unwrap();
+    assert_eq!(chatml.end_of_turn(&tokenizer), tokenizer.token_to_id("<|im_end|>"));
+    assert_eq!(tokenizer.encode_as("<|im_end|>", Special::Match).len(), 1);
+}
+
+#[test]
+fn folders_keep_their_templates_in_several_places() {
+    let user = [Message::new("user", "hi")];
+    let tools = Options { tools: Some(vec![json!({})]), ..Options::default() };
+    let check = |files: &[(&str, String)], plain: &str, with_tools: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let template = ChatTemplate::from_folder(folder.path()).unwrap();
+        assert_eq!(template.render(&user, &Options::default()).unwrap(), plain);
+        assert_eq!(template.render(&user, &tools).unwrap(), with_tools);
+    };
+    let config = |template: Value| {
+        let bos = json!({"content": "<s>", "lstrip": false});
+        json!({"bos_token": bos, "eos_token": "</s>", "chat_template": template}).to_string()
+    };
+    let (plain, tool) = ("{{ bos_token }}p{{ eos_token }}", "t{{ tools | length }}");
+    let jinja = || ("chat_template.jinja", plain.to_owned());
+    let name = "tokenizer_config.json";
+    check(&[(name, config(json!(plain)))], "<s>p</s>", "<s>p</s>");
+    check(&[jinja(), (name, config(json!("old")))], "<s>p</s>", "<s>p</s>");
+    let more = "additional_chat_templates/tool_use.jinja";
+    check(&[jinja(), (more, tool.to_owned())], "p", "t1");
+    let named =
+        json!([{"name": "tool_use", "template": tool}, {"name": "default", "template": plain}]);
+    check(&[(name, config(named))], "<s>p</s>", "t1");
+}
+
+#[test]
+fn a_folder_without_a_template_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |expected: &str| {
+        let error = ChatTemplate::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check("no chat template");
+    let write = |text: &[u8]| {
+        std::fs::write(folder.path().join("tokenizer_config.json"), text).unwrap();
+    };
+    write(b"{}");
+    assert!(matches!(ChatTemplate::from_folder(folder.path()), Err(Error::NoChatTemplate { .. })));
+    write(br#"{"chat_template": [{"name": "rag", "template": "x"}]}"#);
+    check("no chat template is called `default` (there are: rag)");
+    write(br#"{"chat_template": 3}"#);
+    check("neither a text nor a list");
+    write(b"{");
+    check("not a JSON object");
+    write(b"\xff");
+    check("not UTF-8");
+    write(("{\"a\":".repeat(100_000)).as_bytes());
+    check("recursion limit");
 }
 
 #[test]
 fn a_template_knows_the_special_tokens_that_files_name() {
     let folder = tempfile::tempdir().unwrap();
-    tokenizer().save_folder(folder.path()).unwrap();
+    let tokens = ["<|endoftext|>", "</s>"].map(String::from).to_vec();
+    let config = TrainConfig::Character { special_tokens: tokens };
+    train(["a"].iter(), &config, &mut |_| {}).unwrap().save_folder(folder.path()).unwrap();
     let config = r#"{"bos_token": "<|endoftext|>", "eos_token": {"content": "</s>"}}"#;
     std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
     let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();

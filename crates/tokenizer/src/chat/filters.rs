@@ -19,6 +19,7 @@ pub(super) fn add(environment: &mut Environment) {
     environment.add_function(rewrite::GUARD_FIELD, |state: &State, value: Value| {
         guard_field(state, value)
     });
+    environment.add_function(rewrite::SCALAR, limits::scalar);
     environment.add_function(rewrite::GENERATION, generation);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
@@ -50,6 +51,10 @@ pub(super) fn add(environment: &mut Environment) {
     );
     environment.add_filter("zip", |state: &State, value: Value, others: Rest<Value>| {
         guard(state, filters::zip(state, value, others)?)
+    });
+    environment.add_filter("chain", |state: &State, value: Value, others: Rest<Value>| {
+        // Chains around chains would go as deep as there are.
+        limits::collect(state, &filters::chain(state, value, others)?)
     });
     environment.add_filter("string", |state: &State, value: Value| {
         inspect(state, &value)?;

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 const FUEL: u64 = 2_000_000;
 /// Levels of calls; a macro in a macro counts as ten or so.
 const RECURSION: usize = 300;
+/// The stack to compile on.
+const STACK: usize = 64 << 20;
 /// The longest template in bytes; real ones have up to 30,000.
 const LONGEST: usize = 128 << 10;
 
@@ -47,24 +49,17 @@ impl Jinja {
             let what = format!("it has {} bytes, at most {LONGEST} are taken", source.len());
             return Err(Error::Template { origin: origin.to_owned(), line: 1, what });
         }
-        let failed = |error: minijinja::Error| failure(&error, origin);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        let syntax = syntax.map_err(failed)?;
-        let rewritten = rewrite::rewrite(source, &syntax).map_err(failed)?;
-        let mut environment = Environment::new();
-        environment.set_syntax(syntax);
-        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(RECURSION);
-        environment.set_unknown_method_callback(python::call);
-        filters::add(&mut environment);
-        environment.add_template_owned(origin.to_owned(), rewritten.source).map_err(failed)?;
-        Ok(Self {
-            environment: Arc::new(environment),
-            source: source.into(),
-            has_generation: rewritten.has_generation,
-        })
+        // The parser calls itself for each operator of an expression.
+        let compiling = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            let compiling = thread.spawn_scoped(scope, || compile(source, origin));
+            compiling.map(|compiling| compiling.join())
+        });
+        match compiling {
+            Ok(Ok(compiled)) => compiled.map_err(|error| failure(&error, origin)),
+            Ok(Err(_)) => Err(Error::Library("the template engine broke off".to_owned())),
+            Err(error) => Err(Error::Library(format!("cannot start a thread: {error}"))),
+        }
     }
 
     /// The template as it was given.
@@ -87,6 +82,25 @@ impl Jinja {
             .and_then(|()| template.render(variables))
             .map_err(|error| failure(&error, origin))
     }
+}
+
+fn compile(source: &str, origin: &str) -> std::result::Result<Jinja, minijinja::Error> {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
+    let rewritten = rewrite::rewrite(source, &syntax)?;
+    let mut environment = Environment::new();
+    environment.set_syntax(syntax);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(RECURSION);
+    environment.set_unknown_method_callback(python::call);
+    filters::add(&mut environment);
+    environment.add_template_owned(origin.to_owned(), rewritten.source)?;
+    Ok(Jinja {
+        environment: Arc::new(environment),
+        source: source.into(),
+        has_generation: rewritten.has_generation,
+    })
 }
 
 /// The engine's error as ours: the innermost cause, the line, and no internals.

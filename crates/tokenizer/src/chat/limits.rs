@@ -41,6 +41,11 @@ pub(super) fn guard_field(state: &State, value: Value) -> Result<Value, Error> {
     if is_namespace(&value) { Err(namespace_inside()) } else { guard(state, value) }
 }
 
+/// Passes on what is no list: repeated lists are not taken.
+pub(super) fn scalar(value: Value) -> Result<Value, Error> {
+    if is_container(&value) { Err(refuse("a list cannot be repeated with `*`")) } else { Ok(value) }
+}
+
 /// Refuses a value that is too large to print.
 pub(super) fn inspect(state: &State, value: &Value) -> Result<(), Error> {
     let mut budget = Budget { entries: MOST_ENTRIES, bytes: MOST_BYTES };
@@ -75,7 +80,8 @@ fn walk(value: &Value, depth: usize, budget: &mut Budget) -> Result<(), Error> {
     Ok(())
 }
 
-fn collect(state: &State, value: &Value) -> Result<Value, Error> {
+/// The items of an iterable as a list.
+pub(super) fn collect(state: &State, value: &Value) -> Result<Value, Error> {
     let mut items = Vec::new();
     for item in value.try_iter()? {
         state.consume_fuel(1)?;
