@@ -1,6 +1,7 @@
 //! What a trainer receives: sample numbers go in, plain integers with a shape come out.
 
 use crate::error::{Error, Result};
+use crate::order::Order;
 
 /// A label at which no loss is taken.
 pub const IGNORE_LABEL: i64 = -100;
@@ -16,6 +17,8 @@ pub struct Batch {
     pub ids: Vec<i64>,
     /// What position `t` must predict, already shifted; [`IGNORE_LABEL`] where no loss is taken.
     pub labels: Vec<i64>,
+    /// Some where whole rows have a label each: the number of its class. Then `labels` is empty.
+    pub classes: Option<Vec<i64>>,
     /// Some where documents are isolated: positions with equal numbers in a row may see each other.
     pub document_ids: Option<Vec<i64>>,
     /// Some where documents are isolated: the position within the document.
@@ -38,6 +41,11 @@ pub trait Samples: Send + Sync {
 
     /// The samples of these numbers, in this order. The epoch matters where masks are drawn.
     fn batch(&self, epoch: u64, samples: &[u64]) -> Result<Batch>;
+
+    /// The sample at a position of an epoch: every sample once, in the order of this seed.
+    fn sample_at(&self, seed: u64, epoch: u64, index: u64) -> u64 {
+        Order::new(seed, epoch, self.len()).at(index)
+    }
 
     /// Whether there is no sample.
     fn is_empty(&self) -> bool {

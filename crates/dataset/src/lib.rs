@@ -5,6 +5,7 @@
 //! documents(path) ──> write_shards ──> ShardSet ──┐
 //! ids in memory ──> TokenStore ───────────────────┴──> CausalSamples / MaskedSamples ──> Batch
 //! Order ──> which sample comes when
+//! read_labelled(csv, tsv, jsonl) ──> LabelVocab ──> LabelledSamples ──> Batch with classes
 //! ```
 //!
 //! ```
@@ -50,6 +51,7 @@ mod config;
 mod document;
 mod error;
 mod folder;
+mod labelled;
 mod masked;
 mod order;
 mod prepare;
@@ -65,6 +67,10 @@ pub use causal::{CausalConfig, CausalSamples};
 pub use config::{DataConfig, DocumentKind, Format, OnBadRow, Split, SplitConfig};
 pub use document::{Document, documents};
 pub use error::{Error, Result};
+pub use labelled::{
+    Column, LabelVocab, LabelledConfig, LabelledFormat, LabelledRow, LabelledRows, LabelledSamples,
+    LabelledSamplesConfig, read_labelled,
+};
 pub use masked::{MaskVocab, MaskedConfig, MaskedSamples};
 pub use order::Order;
 pub use prepare::prepare;

@@ -48,6 +48,11 @@ impl Source {
         &self.path
     }
 
+    /// What is left, as a reader.
+    pub(crate) fn into_reader(self) -> Box<dyn BufRead + Send> {
+        self.reader
+    }
+
     /// Appends bytes up to and including `stop`, or to the end of the file. Once there are more than `limit`, they are thrown
     /// away and only the end is looked for.
     pub(crate) fn take(
