@@ -36,6 +36,7 @@ mod bert;
 mod config;
 mod error;
 mod families;
+mod fine_tune;
 mod generation;
 mod gguf;
 mod gpt;
@@ -52,6 +53,7 @@ pub use config::{
     BertConfig, GptConfig, LayerType, Mlp, ModelConfig, Norm, Pooling, Positions, RopeScaling, Yarn,
 };
 pub use error::{Error, Result};
+pub use fine_tune::FineTune;
 pub use generation::{
     Allowed, Beam, BeamConfig, ContrastiveConfig, Draft, FinishReason, Generated, GeneratedToken,
     GenerationConfig, OnToken, OnTokenOf, Overflow, Prediction, Prompt, TokenMask,

@@ -28,11 +28,10 @@ impl Model {
     pub fn new(config: &ModelConfig, seed: u64, device: Device) -> Result<Self> {
         config.validate()?;
         let classifier = !config.labels().is_empty();
-        let form = match config.family()? {
-            Family::Encoder(family) => Some(family.names.classifier),
-            Family::Decoder(_) => None,
+        let pooler = match config.family()? {
+            Family::Encoder(family) => classifier && pooled(family.names.classifier),
+            Family::Decoder(_) => false,
         };
-        let pooler = classifier && matches!(form, Some(ClassifierForm::Pooled { .. }));
         let heads = Heads { ids: !classifier, classifier, pooler };
         Self::build(config, heads, Fill::Random { seed }, device, Kind::Float)
     }
@@ -252,9 +251,14 @@ pub(crate) const NO_HEAD: Error =
 pub(crate) const NO_GPT_HEAD: Error =
     Error::Unsupported { model: "a GPT without a head for ids", what: "make logits" };
 
+/// Whether a classification head reads a pooler.
+pub(crate) fn pooled(form: ClassifierForm) -> bool {
+    matches!(form, ClassifierForm::Pooled { .. })
+}
+
 /// The configuration and the weights of a folder.
 /// A folder, or a GGUF file.
-fn open(dir: &Path) -> Result<(ModelConfig, Weights)> {
+pub(crate) fn open(dir: &Path) -> Result<(ModelConfig, Weights)> {
     if dir.is_file() {
         let gguf = Gguf::open(dir)?;
         let config = config::read(&gguf.config.to_string(), dir)?;

@@ -196,6 +196,29 @@ impl Weights {
         }
     }
 
+    /// Checks that no tensor below one of the `layers` is left over; others may be.
+    pub(crate) fn check_left_in(&self, parameters: &[Parameter], layers: &[&str]) -> Result<()> {
+        let taken: BTreeSet<String> =
+            parameters.iter().flat_map(stored_parts).map(|(name, _)| bare(name)).collect();
+        let below = |name: &str| {
+            let of = |layer: &&str| {
+                name.strip_prefix(bare(layer).as_str()).is_some_and(|rest| rest.starts_with('.'))
+            };
+            layers.iter().filter(|layer| !layer.is_empty()).any(of)
+        };
+        let inert = |name: &str| INERT.iter().any(|end| name.ends_with(end));
+        let left = self
+            .places
+            .iter()
+            .find(|(name, _)| below(name) && !taken.contains(name.as_str()) && !inert(name));
+        match left {
+            None => Ok(()),
+            Some((_, (file, full))) => {
+                Err(problem(&self.files[*file].0, full, "belongs to no layer of this model"))
+            }
+        }
+    }
+
     fn copy_one(&self, name: &str, mut target: Tensor) -> Result<()> {
         let Some((file, full)) = self.places.get(&bare(name)) else {
             return Err(problem(&self.files[0].0, name, "is missing"));
