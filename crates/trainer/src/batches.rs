@@ -1,7 +1,7 @@
 //! Samples and a cursor come in; the micro-batches of one optimizer step, and their tensors, go out.
 
 use crate::{Plan, Result};
-use idiolect_dataset::{Batch, IGNORE_LABEL, Order, Samples};
+use idiolect_dataset::{Batch, Samples};
 use idiolect_model::Inputs;
 use idiolect_torch::catch;
 use tch::{Device, Tensor};
@@ -14,20 +14,15 @@ pub fn of_step(samples: &dyn Samples, plan: &Plan, seed: u64, cursor: u64) -> Re
     while from < end {
         let (epoch, first) = (from / samples.len(), from % samples.len());
         let rows = (end - from).min(plan.micro_rows as u64).min(samples.len() - first);
-        let order = Order::new(seed, epoch, samples.len());
-        let rows_of_batch: Vec<u64> = (first..first + rows).map(|index| order.at(index)).collect();
+        let rows_of_batch: Vec<u64> =
+            (first..first + rows).map(|index| samples.sample_at(seed, epoch, index)).collect();
         batches.push(samples.batch(epoch, &rows_of_batch)?);
         from += rows;
     }
     Ok(batches)
 }
 
-/// Positions that bear a label.
-pub fn count_labels(batch: &Batch) -> u64 {
-    batch.labels.iter().filter(|label| **label != IGNORE_LABEL).count() as u64
-}
-
-/// The model's inputs and the labels, `[B, T]`, on the device.
+/// The model's inputs and the labels, `[B, T]`, or the classes, `[B]`, on the device.
 pub fn tensors(batch: &Batch, device: Device) -> Result<(Inputs, Tensor)> {
     let shape = [batch.rows as i64, batch.columns as i64];
     let tensor = |ids: &[i64]| catch(|| Tensor::from_slice(ids).reshape(shape).to_device(device));
@@ -39,7 +34,11 @@ pub fn tensors(batch: &Batch, device: Device) -> Result<(Inputs, Tensor)> {
         attention_mask: optional(&batch.attention_mask)?,
         token_type_ids: optional(&batch.token_type_ids)?,
     };
-    Ok((inputs, tensor(&batch.labels)?))
+    let targets = match &batch.classes {
+        None => tensor(&batch.labels)?,
+        Some(classes) => Tensor::f_from_slice(classes)?.f_to(device)?,
+    };
+    Ok((inputs, targets))
 }
 
 /// The seed of libtorch's generator, which only dropout uses, for one micro-batch of one rank.

@@ -10,7 +10,7 @@
 use crate::journal::Position;
 use crate::machine::Environment;
 use crate::optimizers::{NamedState, Optimizers};
-use crate::{Error, Result, spike};
+use crate::{BestBy, Error, Result, spike};
 use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
 use idiolect_files::{AtomicFolder, hash_file};
 use idiolect_model::Model;
@@ -65,6 +65,12 @@ pub struct Score {
     pub step: u64,
     /// Nats per label.
     pub loss: f64,
+    /// The share of rows that got their own class, where the model classifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// The mean of F1 over the classes, where the model classifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
 }
 
 /// What decides a run's numbers, to the bit.
@@ -149,6 +155,13 @@ pub fn find(folder: &Path) -> Result<Found> {
 
 /// Copies weights and optimizer state of a whole checkpoint into memory that libtorch allocated, since sums depend on alignment.
 pub fn load(path: &Path, model: &Model, optimizers: &mut Optimizers) -> Result<()> {
+    load_model(path, model)?;
+    let states = load_states(&path.join(OPTIMIZER), model.device())?;
+    optimizers.load_state(&states)
+}
+
+/// Copies the weights alone.
+fn load_model(path: &Path, model: &Model) -> Result<()> {
     let saved = Model::load(path, model.device(), Some(Kind::Float))?;
     let _no_grad = NoGrad::new();
     for (to, from) in model.parameters().iter().zip(saved.parameters()) {
@@ -157,8 +170,19 @@ pub fn load(path: &Path, model: &Model, optimizers: &mut Optimizers) -> Result<(
         }
         to.tensor.shallow_clone().f_copy_(&from.tensor)?;
     }
-    let states = load_states(&path.join(OPTIMIZER), model.device())?;
-    optimizers.load_state(&states)
+    Ok(())
+}
+
+/// Copies the weights of the checkpoint of a step, if it is there and whole.
+pub fn restore(folder: &Path, step: u64, model: &Model) -> Result<()> {
+    let path = path_of(folder, step);
+    read_state(&path, step)?;
+    load_model(&path, model)
+}
+
+/// Whether there is a checkpoint of a step.
+pub fn is_there(folder: &Path, step: u64) -> bool {
+    path_of(folder, step).exists()
 }
 
 /// Renames a checkpoint that is not whole, so that it counts as none.
@@ -169,8 +193,8 @@ pub fn put_by(folder: &Path, step: u64) -> Result<()> {
     moved.map_err(|source| Error::Io { action: "rename", path: from, source })
 }
 
-/// Removes all checkpoints but the newest `last` and those `best` of the lowest scores.
-pub fn prune(folder: &Path, scores: &[Score], last: usize, best: usize) -> Result<()> {
+/// Removes all checkpoints but the newest `last` and the `best` that score best.
+pub fn prune(folder: &Path, scores: &[Score], last: usize, best: (usize, BestBy)) -> Result<()> {
     let steps = steps(folder)?;
     for step in superfluous(&steps, scores, last, best) {
         let path = path_of(folder, step);
@@ -196,9 +220,14 @@ fn path_of(folder: &Path, step: u64) -> PathBuf {
     folder.join(format!("step-{step}"))
 }
 
-fn superfluous(steps: &[u64], scores: &[Score], last: usize, best: usize) -> Vec<u64> {
+fn superfluous(
+    steps: &[u64],
+    scores: &[Score],
+    last: usize,
+    (best, by): (usize, BestBy),
+) -> Vec<u64> {
     let mut scored: Vec<&Score> = scores.iter().filter(|s| steps.contains(&s.step)).collect();
-    scored.sort_by(|a, b| a.loss.total_cmp(&b.loss));
+    scored.sort_by(|a, b| by.rank(a).total_cmp(&by.rank(b)));
     let is_best = |step: u64| scored.iter().take(best).any(|score| score.step == step);
     let older = &steps[..steps.len().saturating_sub(last)];
     older.iter().copied().filter(|step| !is_best(*step)).collect()
@@ -325,8 +354,12 @@ mod tests {
 
     fn check(last: usize, best: usize, expected: &[u64]) {
         let scores = [(10, 3.0), (20, 1.0), (30, 2.0), (35, 0.5), (40, 2.5)];
-        let scores = scores.map(|(step, loss)| Score { step, loss });
-        assert_eq!(superfluous(&[10, 20, 30, 40, 50], &scores, last, best), expected);
+        let scores =
+            scores.map(|(step, loss)| Score { step, loss, accuracy: None, macro_f1: None });
+        assert_eq!(
+            superfluous(&[10, 20, 30, 40, 50], &scores, last, (best, BestBy::Loss)),
+            expected
+        );
     }
 
     #[test]

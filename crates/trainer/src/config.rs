@@ -1,5 +1,6 @@
 //! What a run file's `[trainer]` section may say. Checked, and turned into what runs, by [`TrainerConfig::plan`].
 
+use crate::best::BestBy;
 use crate::schedule::ScheduleKind;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -47,8 +48,19 @@ pub struct TrainerConfig {
     pub checkpoint_every: Option<u64>,
     /// Newest checkpoints that are kept (at least 1).
     pub keep_last: usize,
-    /// Checkpoints with the lowest validation loss that are kept besides.
+    /// Checkpoints with the best evaluations (the lowest loss, or as `best_by` says) that are kept besides.
     pub keep_best: usize,
+    /// What makes an evaluation the best. When given, its checkpoint is made at once, and `model/` is that one's and not
+    /// the last step's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_by: Option<BestBy>,
+    /// Evaluations in a row without a better one after which the run ends early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// What the loss of a row counts, by its class, for a model that classifies; the loss of a step is then the mean with
+    /// these weights. 1 each if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_weights: Option<Vec<f64>>,
     /// When a step counts as a spike and is skipped: `{ window = 128, sigma = 6 }` or `"off"`.
     pub spike: Spike,
     /// Steps in a row whose loss or gradient may be infinite or not a number (each is skipped) before the run ends in an error.
@@ -90,6 +102,9 @@ impl Default for TrainerConfig {
             checkpoint_every: None,
             keep_last: 2,
             keep_best: 1,
+            best_by: None,
+            patience: None,
+            class_weights: None,
             spike: Spike::default(),
             max_non_finite: 5,
             log_every: 10,

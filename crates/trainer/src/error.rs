@@ -29,6 +29,22 @@ pub enum Error {
         /// The step, counted from 1.
         step: u64,
     },
+    /// A row is of a class that the model does not have.
+    #[error("a row is of class {class}, the model has {count}")]
+    NoSuchClass {
+        /// The class.
+        class: i64,
+        /// How many there are.
+        count: usize,
+    },
+    /// The samples and the model's head are for different tasks.
+    #[error("the samples' labels are {samples}, the model predicts {model}")]
+    Objective {
+        /// What the samples give.
+        samples: &'static str,
+        /// What the model has a head for.
+        model: &'static str,
+    },
     /// The validation samples bear no label.
     #[error("no position of the validation samples has a label, so there is no loss")]
     NoValidationLabels,

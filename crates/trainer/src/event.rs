@@ -1,6 +1,6 @@
 //! What training tells its caller ([`Event`]) and asks of it ([`Callbacks`]).
 
-use crate::CallbackError;
+use crate::{CallbackError, Confusion};
 use idiolect_model::Model;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -94,6 +94,15 @@ pub struct ValidationMetrics {
     pub bits_per_byte: Option<f64>,
     /// Labels scored.
     pub labels: u64,
+    /// The share of rows that got their own class, where the model classifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// The mean of F1 over the classes, where the model classifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<f64>,
+    /// How often rows of each class were given each class, where the model classifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
 }
 
 /// What the caller may listen to, decide and add. Every method has a default; `()` is the caller that does nothing.
@@ -109,6 +118,11 @@ pub trait Callbacks {
     /// Called after every evaluation with the model in inference mode, for instance to write a sample.
     fn on_validation(&mut self, _step: u64, _model: &mut Model) -> Result<(), CallbackError> {
         Ok(())
+    }
+
+    /// Called for the report: lines of the caller's own for its table of scores, such as intervals, by name.
+    fn scores(&mut self, _validation: &ValidationMetrics) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Called while `model/` is written, before it gets its name: put tokenizer files beside the weights here.

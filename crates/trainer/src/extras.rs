@@ -50,10 +50,10 @@ impl Run<'_> {
     }
 
     /// Counts a step that was taken or skipped.
-    pub fn advance(&mut self, took: Duration) {
+    pub fn advance(&mut self, took: Duration, positions: usize) {
         self.progress.step += 1;
         self.progress.cursor += self.plan.rows as u64;
-        self.progress.tokens += (self.plan.rows * self.setup.train.columns()) as u64;
+        self.progress.tokens += positions as u64;
         self.progress.seconds += took.as_secs_f64();
     }
 
@@ -109,15 +109,39 @@ impl Run<'_> {
         }
         model.train(false);
         let (micro_rows, dtype) = (self.plan.micro_rows, self.setup.config.dtype);
-        let metrics = validation::evaluate(model, samples, &self.chosen, micro_rows, dtype, step)?;
+        let metrics = validation::evaluate(
+            model,
+            &self.objective,
+            samples,
+            &self.chosen,
+            micro_rows,
+            (dtype, step),
+        )?;
         self.journal.validation(&metrics)?;
         // JSON has neither infinity nor NaN, and a score that cannot be read back would spoil the next checkpoint.
         let loss = Some(metrics.validation_loss).filter(|loss| loss.is_finite());
-        self.scores.push(Score { step, loss: loss.unwrap_or(f64::MAX) });
+        let (accuracy, macro_f1) = (metrics.accuracy, metrics.macro_f1);
+        self.scores.push(Score { step, loss: loss.unwrap_or(f64::MAX), accuracy, macro_f1 });
         callbacks.on_event(Event::Validated(metrics));
         callbacks.on_validation(step, model).map_err(Error::Callback)?;
         model.train(true);
+        let is_best = self.best().is_some_and(|best| best.step == step);
+        if is_best && !checkpoint::is_there(&self.checkpoints(), step) {
+            self.save(model, callbacks)?;
+        }
         self.prune()
+    }
+
+    /// The evaluation whose checkpoint becomes the model, where the configuration asks for the best.
+    pub fn best(&self) -> Option<&Score> {
+        self.setup.config.best_by?.best(&self.scores)
+    }
+
+    /// Whether too many evaluations in a row were no better.
+    pub fn is_out_of_patience(&self) -> bool {
+        let config = self.setup.config;
+        let by = config.best_by.unwrap_or_default();
+        config.patience.is_some_and(|patience| by.is_out_of_patience(&self.scores, patience))
     }
 
     /// Saves everything and ends; the micro-batches of the step that was begun are computed again on resume.
@@ -126,9 +150,16 @@ impl Run<'_> {
         Ok(Outcome::Stopped { step: self.progress.step, checkpoint })
     }
 
-    /// Writes `model/` and `report.md` of a run whose steps are all done.
+    /// Writes `model/` and `report.md` of a run whose steps are all done, or whose patience is.
     pub fn finish(&mut self, model: &mut Model, callbacks: &mut dyn Callbacks) -> Result<Outcome> {
         model.train(false);
+        let step = self.progress.step;
+        if step < self.plan.steps && !checkpoint::is_there(&self.checkpoints(), step) {
+            self.save(model, callbacks)?;
+        }
+        if let Some(best) = self.best().filter(|best| best.step != step) {
+            checkpoint::restore(&self.checkpoints(), best.step, model)?;
+        }
         self.journal.position()?;
         Ok(Outcome::Finished(Box::new(report::write(self, model, callbacks)?)))
     }
@@ -144,6 +175,7 @@ impl Run<'_> {
 
     fn prune(&self) -> Result<()> {
         let (last, best) = (self.setup.config.keep_last, self.setup.config.keep_best);
+        let best = (best, self.setup.config.best_by.unwrap_or_default());
         checkpoint::prune(&self.checkpoints(), &self.scores, last, best)
     }
 

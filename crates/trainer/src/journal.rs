@@ -68,6 +68,8 @@ impl Journal {
             ("perplexity/validation", metrics.perplexity),
         ];
         values.extend(metrics.bits_per_byte.map(|bits| ("bits_per_byte/validation", bits)));
+        values.extend(metrics.accuracy.map(|accuracy| ("accuracy/validation", accuracy)));
+        values.extend(metrics.macro_f1.map(|f1| ("macro_f1/validation", f1)));
         self.events.record(&tensorboard::scalars(wall_time(), metrics.step, &values))
     }
 

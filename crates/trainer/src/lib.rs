@@ -8,6 +8,8 @@
 //! at the end: model/, report.md, curves/
 //! ```
 //!
+//! A model with a classification head learns the classes of rows instead, where samples give them.
+//!
 //! Everything a run needs is in its folder: call [`train`] again and it goes on from the newest whole checkpoint, to the bit.
 //!
 //! ```
@@ -68,7 +70,10 @@ mod plan;
 mod schedule;
 
 mod batches;
+mod best;
+mod confusion;
 mod extras;
+mod objective;
 mod optimizers;
 mod run;
 mod spike;
@@ -87,10 +92,12 @@ mod error;
 mod event;
 mod outcome;
 
+pub use best::BestBy;
 pub use config::{
     AdamwConfig, DEFAULT_GLOBAL_BATCH_SIZE, Dtype, MuonConfig, OptimizerConfig, Spike, SpikeConfig,
     TrainerConfig,
 };
+pub use confusion::Confusion;
 pub use error::{CallbackError, Error, Result};
 pub use event::{Callbacks, Event, StepMetrics, ValidationMetrics};
 pub use outcome::{Outcome, RunContext, Summary};

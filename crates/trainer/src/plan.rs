@@ -147,6 +147,16 @@ impl TrainerConfig {
             let iterations = muon.newton_schulz_steps;
             require(iterations > 0, "optimizer.newton_schulz_steps", "must be at least 1")?;
         }
+        if let Some(weights) = &self.class_weights {
+            let sound = weights.iter().all(|weight| not_negative(*weight));
+            require(sound, "class_weights", "must be 0 or positive")?;
+            require(weights.iter().any(|weight| *weight > 0.0), "class_weights", "are all 0")?;
+        }
+        require(
+            self.best_by.is_none() || self.keep_best > 0,
+            "keep_best",
+            "must be at least 1 with best_by",
+        )?;
         if let Spike::On(spike) = &self.spike {
             require(spike.window >= 2, "spike.window", "must be at least 2")?;
             require(positive(spike.sigma), "spike.sigma", "must be positive")?;
@@ -167,6 +177,7 @@ impl TrainerConfig {
             ("keep_last", Some(self.keep_last as u64)),
             ("max_non_finite", Some(self.max_non_finite)),
             ("log_every", Some(self.log_every)),
+            ("patience", self.patience.map(|n| n as u64)),
             ("threads", self.threads.map(|n| n as u64)),
         ];
         match counts.into_iter().find(|(_, count)| *count == Some(0)) {

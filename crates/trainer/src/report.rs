@@ -15,8 +15,9 @@ pub fn write(run: &Run, model: &Model, callbacks: &mut dyn Callbacks) -> Result<
     let history = History::read(run.setup.run_dir)?;
     let summary = summary(run, model, &history);
     write_curves(&run.setup.run_dir.join("curves"), &history)?;
-    let facts = facts(run, model, &summary);
-    write_atomic(&summary.report, report(run, &facts, &summary).as_bytes())?;
+    let own = summary.validation.as_ref().map_or_else(Vec::new, |at| callbacks.scores(at));
+    let facts = facts(run, model, &summary, own);
+    write_atomic(&summary.report, report(run, model, &facts, &summary).as_bytes())?;
     let folder = AtomicFolder::create(&summary.model)?;
     model.save(folder.path())?;
     let card = model_card(run, model, &facts, &summary);
@@ -34,7 +35,7 @@ fn summary(run: &Run, model: &Model, history: &History) -> Summary {
     Summary {
         steps: progress.step,
         last: history.steps.last().cloned(),
-        validation: history.validations.last().cloned(),
+        validation: chosen(run, history).cloned(),
         skipped: progress.skipped,
         seconds: progress.seconds,
         tokens_per_second,
@@ -47,6 +48,13 @@ fn summary(run: &Run, model: &Model, history: &History) -> Summary {
         model: run.setup.run_dir.join("model"),
         report: run.setup.run_dir.join("report.md"),
     }
+}
+
+// The evaluation of the model that is written.
+fn chosen<'a>(run: &Run, history: &'a History) -> Option<&'a crate::ValidationMetrics> {
+    let best = run.best().map(|best| best.step);
+    let is_best = |at: &&crate::ValidationMetrics| Some(at.step) == best;
+    history.validations.iter().find(is_best).or(history.validations.last())
 }
 
 fn write_curves(folder: &Path, history: &History) -> Result<()> {
@@ -80,9 +88,9 @@ fn write_curves(folder: &Path, history: &History) -> Result<()> {
 /// A table of a report: a heading and its rows.
 type Table = (&'static str, Vec<(String, String)>);
 
-fn facts(run: &Run, model: &Model, summary: &Summary) -> Vec<Table> {
+fn facts(run: &Run, model: &Model, summary: &Summary, own: Vec<(String, String)>) -> Vec<Table> {
     vec![
-        ("Scores", scores(summary)),
+        ("Scores", scores(summary, own)),
         ("Data", data(run)),
         ("Training", training(run, model, summary)),
         ("Machine", machine(run, summary)),
@@ -93,8 +101,8 @@ fn row(name: &str, value: impl Into<String>) -> (String, String) {
     (name.into(), value.into())
 }
 
-fn scores(summary: &Summary) -> Vec<(String, String)> {
-    let mut rows = Vec::new();
+fn scores(summary: &Summary, own: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut rows = own;
     if let Some(validation) = &summary.validation {
         let loss = validation.validation_loss;
         let interval = validation.validation_stderr.map(|error| 1.96 * error);
@@ -102,7 +110,10 @@ fn scores(summary: &Summary) -> Vec<(String, String)> {
             format!(" (95 % interval {:.4} to {:.4})", loss - half, loss + half)
         });
         rows.push(row("validation loss", format!("{loss:.4} nats a label{interval}")));
-        rows.push(row("validation perplexity", format!("{:.3}", validation.perplexity)));
+        if validation.confusion.is_none() {
+            rows.push(row("validation perplexity", format!("{:.3}", validation.perplexity)));
+        }
+        rows.push(row("evaluated at step", validation.step.to_string()));
         let bits = validation.bits_per_byte.map(|bits| format!("{bits:.4}"));
         rows.extend(bits.map(|bits| row("validation bits per byte", bits)));
         rows.push(row("validation labels", validation.labels.to_string()));
@@ -155,7 +166,7 @@ fn title(run: &Run) -> String {
     }
 }
 
-fn report(run: &Run, facts: &[Table], summary: &Summary) -> String {
+fn report(run: &Run, model: &Model, facts: &[Table], summary: &Summary) -> String {
     let curves: String = [
         ("Loss", "loss"),
         ("Learning rate", "learning-rate"),
@@ -166,39 +177,74 @@ fn report(run: &Run, facts: &[Table], summary: &Summary) -> String {
     .concat();
     format!(
         "# {}\n\n{} steps in {:.1} s. The model is in [model/](model/), every figure in \
-         [metrics.jsonl](metrics.jsonl).\n\n{curves}\n{}{}",
+         [metrics.jsonl](metrics.jsonl).\n\n{curves}\n{}{}{}",
         title(run),
         summary.steps,
         summary.seconds,
         tables(facts),
+        classes(model, summary),
         run_file(run),
     )
 }
 
 fn model_card(run: &Run, model: &Model, facts: &[Table], summary: &Summary) -> String {
+    let is_tuned = summary.validation.as_ref().is_some_and(|at| at.confusion.is_some())
+        || !model.config().labels().is_empty();
+    let how = if is_tuned { "Fine-tuned" } else { "Trained from scratch" };
     let task = match model {
+        _ if is_tuned => "text-classification",
         Model::Bert(_) => "fill-mask",
         _ => "text-generation",
     };
     format!(
         "---\nlibrary_name: transformers\npipeline_tag: {task}\ntags:\n- idiolect\n---\n\n# {}\n\n\
-         Trained from scratch by Idiolect in {} steps. Energy was not measured.\n\n{}{}",
+         {how} by Idiolect in {} steps. Energy was not measured.\n\n{}{}{}",
         title(run),
         summary.steps,
         tables(facts),
+        classes(model, summary),
         run_file(run),
     )
 }
 
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
 fn tables(facts: &[Table]) -> String {
-    let row = |(name, value): &(String, String)| {
-        format!("| {name} | {} |\n", value.replace('|', "\\|").replace('\n', " "))
-    };
+    let row = |(name, value): &(String, String)| format!("| {name} | {} |\n", cell(value));
     let table = |(heading, rows): &Table| {
         let rows: String = rows.iter().map(row).collect();
         format!("## {heading}\n\n| | |\n| --- | --- |\n{rows}\n")
     };
     facts.iter().filter(|(_, rows)| !rows.is_empty()).map(table).collect()
+}
+
+/// Of each class its scores and what it was taken for; empty where the model does not classify.
+fn classes(model: &Model, summary: &Summary) -> String {
+    let config = model.config();
+    let Some(confusion) = summary.validation.as_ref().and_then(|at| at.confusion.as_ref()) else {
+        return String::new();
+    };
+    let names: Vec<String> = config.labels().iter().map(|name| cell(name)).collect();
+    let scores = names.iter().enumerate().map(|(class, name)| {
+        let [precision, recall, f1] =
+            [confusion.precision(class), confusion.recall(class), confusion.f1(class)];
+        let rows = confusion.support(class);
+        format!("| {name} | {precision:.4} | {recall:.4} | {f1:.4} | {rows} |\n")
+    });
+    let scores: String = scores.collect();
+    let matrix = names.iter().zip(&confusion.counts).map(|(name, counts)| {
+        let counts: String = counts.iter().map(|count| format!(" {count} |")).collect();
+        format!("| {name} |{counts}\n")
+    });
+    let matrix: String = matrix.collect();
+    format!(
+        "## Classes\n\n| | precision | recall | F1 | rows |\n| --- | --- | --- | --- | --- |\n{scores}\n\
+         ## Confusion matrix\n\nA row for each class, a column for what the model gave.\n\n| | {} |\n| ---{} |\n{matrix}\n",
+        names.join(" | "),
+        " | ---".repeat(names.len()),
+    )
 }
 
 fn run_file(run: &Run) -> String {

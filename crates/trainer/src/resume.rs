@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 // Keys that change no number of the run.
-const HARMLESS: [&str; 9] = [
+const HARMLESS: [&str; 11] = [
     "trainer.checkpoint_every",
     "trainer.keep_last",
     "trainer.keep_best",
@@ -15,6 +15,8 @@ const HARMLESS: [&str; 9] = [
     "trainer.validate_every",
     "trainer.validation_batches",
     "trainer.max_non_finite",
+    "trainer.best_by",
+    "trainer.patience",
     "trainer.threads",
     "trainer.resume",
 ];

@@ -3,6 +3,7 @@
 use crate::checkpoint::{self, Identity, Progress, Score, State};
 use crate::journal::{Journal, Position};
 use crate::machine::Environment;
+use crate::objective::Objective;
 use crate::optimizers::Optimizers;
 use crate::spike::SpikeGuard;
 use crate::{Callbacks, Error, Event, Plan, Result, RunContext, TrainerConfig, resume, validation};
@@ -27,6 +28,7 @@ pub struct Run<'a> {
     pub setup: Setup<'a>,
     pub plan: Plan,
     pub optimizers: Optimizers,
+    pub objective: Objective,
     pub progress: Progress,
     pub guard: SpikeGuard,
     pub journal: Journal,
@@ -48,6 +50,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let Setup { train, config, run_dir, .. } = setup;
         let plan = config.plan(train.len(), train.columns())?;
+        let objective = Objective::of(model, config)?;
         let lock = lock(run_dir)?;
         prepare_libtorch(config);
         let mut optimizers = Optimizers::new(model.parameters(), config)?;
@@ -78,6 +81,7 @@ impl<'a> Run<'a> {
             }),
             plan,
             optimizers,
+            objective,
             progress,
             guard: SpikeGuard::new(config.spike, memory),
             journal,

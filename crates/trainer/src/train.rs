@@ -1,6 +1,7 @@
 //! The training loop: batch, forward, backward, step, report; everything else is a function called every n steps.
 
 use crate::extras::Reading;
+use crate::objective::Objective;
 use crate::run::{Run, Setup};
 use crate::{Callbacks, Dtype, Error, Outcome, Result, RunContext, TrainerConfig, batches};
 use idiolect_dataset::{Batch, Samples};
@@ -12,7 +13,8 @@ use tch::{Device, Kind, Tensor};
 
 /// Trains `model` on `train` in the folder `run_dir`, going on from its newest whole checkpoint if there is one.
 ///
-/// The gradient of a step is that of the mean loss over all labels of the global batch, however it is cut into micro-batches.
+/// The gradient of a step is that of the mean loss over all labels of the global batch (of classes, the mean with their weights),
+/// however it is cut into micro-batches.
 /// Stopped by any means and called again with the same arguments, it ends with the same weights, to the bit.
 pub fn train(
     model: &mut Model,
@@ -31,11 +33,11 @@ pub fn train(
     // A run that ended between a checkpoint and its evaluation still owes it.
     run.evaluate_if_due(model, callbacks)?;
 
-    while run.progress.step < run.plan.steps {
+    while run.progress.step < run.plan.steps && !run.is_out_of_patience() {
         let clock = Instant::now();
         let step = run.progress.step;
         let batches = batches::of_step(train, &run.plan, config.seed, run.progress.cursor)?;
-        let labels = labels_of_step(&batches, step)?;
+        let weight = weight_of_step(&run.objective, &batches, step)?;
         let mut loss = Tensor::from(0f32).to_device(device);
         run.optimizers.zero_grad();
         for (index, batch) in batches.iter().enumerate() {
@@ -45,7 +47,7 @@ pub fn train(
             seed(device, batches::dropout_seed(config.seed, step, index, 0))?;
             let (inputs, targets) = batches::tensors(batch, device)?;
             let autocast = autocast(device, config.dtype)?;
-            let share = model.loss(&inputs, &targets)?.f_div_scalar(labels as f64)?;
+            let share = run.objective.loss(model, &inputs, &targets)?.f_div_scalar(weight)?;
             drop(autocast);
             share.f_backward()?;
             loss = loss.f_add(&share.detach())?;
@@ -56,7 +58,7 @@ pub fn train(
             clip(&parameters, &norm, read, config.clip_norm)?;
             run.optimizers.step(run.plan.schedule.factor(step))?;
         }
-        run.advance(clock.elapsed());
+        run.advance(clock.elapsed(), batches.iter().map(|batch| batch.rows * batch.columns).sum());
         run.report(read, callbacks)?;
         run.save_if_due(model, callbacks)?;
         run.evaluate_if_due(model, callbacks)?;
@@ -72,10 +74,10 @@ pub fn autocast(device: Device, dtype: Dtype) -> Result<Option<Autocast>> {
     }
 }
 
-fn labels_of_step(batches: &[Batch], step: u64) -> Result<u64> {
-    match batches.iter().map(batches::count_labels).sum() {
-        0 => Err(Error::NoLabels { step: step + 1 }),
-        labels => Ok(labels),
+fn weight_of_step(objective: &Objective, batches: &[Batch], step: u64) -> Result<f64> {
+    match batches.iter().map(|batch| objective.weight(batch)).sum::<Result<f64>>()? {
+        0.0 => Err(Error::NoLabels { step: step + 1 }),
+        weight => Ok(weight),
     }
 }
 

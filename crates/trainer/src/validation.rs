@@ -1,10 +1,14 @@
 //! A model and held-out samples come in; the loss over them, in nats a label and bits a byte, goes out.
 
-use crate::{Dtype, Error, Result, TrainerConfig, ValidationMetrics, batches, train::autocast};
+use crate::objective::{self, Objective};
+use crate::{
+    Confusion, Dtype, Error, Result, TrainerConfig, ValidationMetrics, batches, train::autocast,
+};
 use idiolect_dataset::{Order, Samples};
 use idiolect_model::Model;
 use idiolect_torch::NoGrad;
 use std::f64::consts::LN_2;
+use tch::{Device, Tensor};
 
 /// Which samples an evaluation scores, in micro-batches: all, or as many as the configuration says, drawn once.
 pub fn choose(samples: &dyn Samples, config: &TrainerConfig, micro_rows: usize) -> Vec<u64> {
@@ -19,27 +23,47 @@ pub fn choose(samples: &dyn Samples, config: &TrainerConfig, micro_rows: usize) 
     chosen
 }
 
-/// Scores the chosen samples. Masks are those of the first epoch, each time the same.
+/// Scores the chosen samples, of classes each with the same weight. Masks are those of the first epoch, each time the same.
 pub fn evaluate(
     model: &Model,
+    objective: &Objective,
     samples: &dyn Samples,
     chosen: &[u64],
     micro_rows: usize,
-    dtype: Dtype,
-    step: u64,
+    (dtype, step): (Dtype, u64),
 ) -> Result<ValidationMetrics> {
     let _no_grad = NoGrad::new();
     let mut scored = Scored::default();
+    if let Objective::Classes { count, .. } = objective {
+        scored.confusion = Some(Confusion::new(*count));
+    }
     for rows in chosen.chunks(micro_rows) {
         let batch = samples.batch(0, rows)?;
         let (inputs, labels) = batches::tensors(&batch, model.device())?;
         let autocast = autocast(model.device(), dtype)?;
-        let nats = model.loss(&inputs, &labels)?;
+        objective.weight(&batch)?; // refuses what the model has no head for
+        let (nats, count) = match (&mut scored.confusion, &batch.classes) {
+            (Some(confusion), Some(classes)) => {
+                let logits = model.classify(&inputs)?;
+                count_guesses(confusion, classes, &logits)?;
+                (objective::cross_entropy(&logits, &labels, None)?, batch.rows as u64)
+            }
+            _ => (model.loss(&inputs, &labels)?, objective::count_labels(&batch)),
+        };
         drop(autocast);
-        scored.batches.push((nats.f_double_value(&[])?, batches::count_labels(&batch)));
+        scored.batches.push((nats.f_double_value(&[])?, count));
         scored.bytes += batch.label_bytes;
     }
-    scored.metrics(step, matches!(model, Model::Gpt(_)))
+    let covers_all_bytes = matches!((model, objective), (Model::Gpt(_), Objective::Ids));
+    scored.metrics(step, covers_all_bytes)
+}
+
+fn count_guesses(confusion: &mut Confusion, classes: &[i64], logits: &Tensor) -> Result<()> {
+    let guesses = Vec::<i64>::try_from(logits.f_argmax(-1, false)?.f_to(Device::Cpu)?)?;
+    for (&class, guess) in classes.iter().zip(guesses) {
+        confusion.count(class as usize, guess as usize);
+    }
+    Ok(())
 }
 
 // The sum of nats and the labels of each micro-batch, and the bytes of text behind all labels.
@@ -47,6 +71,7 @@ pub fn evaluate(
 struct Scored {
     batches: Vec<(f64, u64)>,
     bytes: u64,
+    confusion: Option<Confusion>,
 }
 
 impl Scored {
@@ -65,6 +90,9 @@ impl Scored {
             bits_per_byte: (covers_all_bytes && self.bytes > 0)
                 .then(|| nats / LN_2 / self.bytes as f64),
             labels,
+            accuracy: self.confusion.as_ref().map(Confusion::accuracy),
+            macro_f1: self.confusion.as_ref().map(Confusion::macro_f1),
+            confusion: self.confusion.clone(),
         })
     }
 
@@ -89,7 +117,7 @@ mod tests {
         stderr: Option<f64>,
         bits: Option<f64>,
     ) {
-        let scored = Scored { batches: batches.to_vec(), bytes };
+        let scored = Scored { batches: batches.to_vec(), bytes, confusion: None };
         let metrics = scored.metrics(3, true).unwrap();
         let near = |a: Option<f64>, b: Option<f64>| {
             a.zip(b).map_or(a == b, |(a, b)| (a - b).abs() < 1e-12)
