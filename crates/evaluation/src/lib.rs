@@ -1,6 +1,7 @@
 //! Answers and scores go in, figures that carry their uncertainty come out.
 //!
 //! ```text
+//! confusion matrix ──accuracy, macro_f1──▶ estimates with intervals
 //! texts ─tokenizer─▶ windows of ids ─Backend::score_ids─▶ nats a window ─▶ Figures with intervals
 //! ```
 //!
@@ -34,11 +35,13 @@
 //! assert!((report.bits_per_byte.value - 1.0).abs() < 1e-6);
 //! ```
 
+mod classification;
 mod error;
 mod figure;
 mod interval;
 mod perplexity;
 
+pub use classification::{accuracy, macro_f1};
 pub use error::{Error, Result};
 pub use figure::Figure;
 pub use interval::{Estimate, ratio};
