@@ -1,7 +1,7 @@
 //! `run`: a recipe's name in, its steps run to the end out: a recipe is nothing but calls of `idiolect`.
 //!
 //! `recipe.toml` says what it is `about` and lists its `steps`. In a step, the name of a file of the recipe's folder becomes
-//! that file's path, `{run}` the folder for what comes out (`runs/NAME`), and `{data}` what `--data` gives.
+//! that file's path, `{run}` the folder for what comes out (`runs/NAME`), `{data}` what `--data` gives, `{model}` what `--model` does.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Data of your own, for a recipe that asks for it
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// A model of your own to begin with, for a recipe that asks for it
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// Start over instead of going on from where the last run stopped
     #[arg(long)]
     fresh: bool,
@@ -111,9 +114,12 @@ fn steps(
     recipe: &Recipe,
     arguments: &Arguments,
 ) -> Result<Vec<Vec<String>>> {
-    let takes_data = recipe.steps.iter().flatten().any(|word| word.contains("{data}"));
-    if arguments.data.is_some() && !takes_data {
+    let takes = |mark| recipe.steps.iter().flatten().any(|word| word.contains(mark));
+    if arguments.data.is_some() && !takes("{data}") {
         bail!("recipe {name} brings its data along and takes no --data");
+    }
+    if arguments.model.is_some() && !takes("{model}") {
+        bail!("recipe {name} makes its model anew and takes no --model");
     }
     recipe.steps.iter().map(|step| expand(root, name, step, arguments)).collect()
 }
@@ -124,14 +130,15 @@ fn expand(root: &Path, name: &str, step: &[String], arguments: &Arguments) -> Re
     for word in step {
         let word = word.replace("{run}", &format!("runs/{name}"));
         let own = format!("recipes/{name}/{word}");
-        words.push(match &arguments.data {
-            _ if !word.is_empty() && root.join(&own).is_file() => own,
-            None if word.contains("{data}") => {
-                bail!("recipe {name} needs data of yours: --data PATH")
-            }
-            Some(data) => word.replace("{data}", &absolute(data)?),
-            None => word,
-        });
+        if !word.is_empty() && root.join(&own).is_file() {
+            words.push(own);
+            continue;
+        }
+        let word = given(word, "{data}", arguments.data.as_deref())
+            .with_context(|| format!("recipe {name} needs data of yours: --data PATH"))?;
+        let word = given(word?, "{model}", arguments.model.as_deref())
+            .with_context(|| format!("recipe {name} needs a model of yours: --model DIR"))?;
+        words.push(word?);
     }
     let command = step.first().map_or("", String::as_str);
     if let Some(device) = &arguments.device
@@ -143,6 +150,15 @@ fn expand(root: &Path, name: &str, step: &[String], arguments: &Arguments) -> Re
         words.extend(arguments.rest.iter().cloned());
     }
     Ok(words)
+}
+
+/// A word with a path of the user's where it has the mark; `None` where it needs one and none was given.
+fn given(word: String, mark: &str, path: Option<&Path>) -> Option<Result<String>> {
+    match path {
+        _ if !word.contains(mark) => Some(Ok(word)),
+        None => None,
+        Some(path) => Some(absolute(path).map(|path| word.replace(mark, &path))),
+    }
 }
 
 /// A path the user typed, which is relative to where they stand.
@@ -255,6 +271,7 @@ mod tests {
         let arguments = Arguments {
             recipe: None,
             data: None,
+            model: None,
             fresh: false,
             device: device.map(str::to_owned),
             rest: vec!["--set".into(), "trainer.steps=2".into()],

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod fine_tune_file;
 mod machine;
 mod output;
 mod progress;

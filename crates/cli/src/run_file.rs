@@ -71,16 +71,23 @@ pub struct Run {
 const KEYS: &[&str] =
     &["run", "seed", "data", "tokenizer", "model", "samples", "trainer", "evaluate"];
 
+/// The section that makes a run file one of fine-tuning, see [`crate::fine_tune_file`].
+pub const TASK: &str = "task";
+
 impl RunFile {
     /// Reads a run file with the command line's changes.
     pub fn read(arguments: &RunArguments, common: &Common) -> Result<Self> {
-        let source = Source::read(&arguments.run_file, &arguments.set)?;
-        source.expect_keys(KEYS)?;
-        let seed = common.seed.or(source.section("seed")?).unwrap_or(0);
-        if i64::try_from(seed).is_err() {
-            let what = format!("--seed {seed}: a run file's numbers end at {}", i64::MAX);
-            return Err(usage(what));
+        Self::of(Source::read(&arguments.run_file, &arguments.set)?, common)
+    }
+
+    /// The same, of a file that was read already.
+    pub fn of(source: Source, common: &Common) -> Result<Self> {
+        if source.has_section(TASK) {
+            let what = "only `idiolect train` takes a run file that fine-tunes";
+            return Err(source.refuse(TASK, None, what));
         }
+        source.expect_keys(KEYS)?;
+        let seed = seed(&source, common)?;
         let folder = source.section("run")?.unwrap_or_else(|| default_folder(&source.path));
         let model = source.section("model")?;
         let sections = Sections {
@@ -230,7 +237,20 @@ impl Run {
     }
 }
 
-fn trainer(source: &Source, seed: u64, common: &Common) -> Result<Option<TrainerConfig>> {
+/// Where all randomness comes from.
+pub(crate) fn seed(source: &Source, common: &Common) -> Result<u64> {
+    let seed = common.seed.or(source.section("seed")?).unwrap_or(0);
+    match i64::try_from(seed) {
+        Ok(_) => Ok(seed),
+        Err(_) => Err(usage(format!("--seed {seed}: a run file's numbers end at {}", i64::MAX))),
+    }
+}
+
+pub(crate) fn trainer(
+    source: &Source,
+    seed: u64,
+    common: &Common,
+) -> Result<Option<TrainerConfig>> {
     let Some(mut trainer) = source.section::<TrainerConfig>("trainer")? else { return Ok(None) };
     if common.seed.is_some() || !source.has("trainer", "seed") {
         trainer.seed = seed;
@@ -274,7 +294,7 @@ fn samples(
 }
 
 /// `recipes/shakespeare/run.toml` runs in `runs/shakespeare`, `small.toml` in `runs/small`.
-fn default_folder(file: &Path) -> PathBuf {
+pub(crate) fn default_folder(file: &Path) -> PathBuf {
     let stem = file.file_stem().unwrap_or(file.as_os_str());
     let parent = file.parent().and_then(Path::file_name);
     Path::new("runs").join(if stem == "run" { parent.unwrap_or(stem) } else { stem })

@@ -83,6 +83,11 @@ impl Source {
         usage(format!("{}: {name}: {what}", self.place(Some(section), key)))
     }
 
+    /// Whether there is a section of this name.
+    pub fn has_section(&self, section: &str) -> bool {
+        self.table.contains_key(section)
+    }
+
     /// Whether a section gives a key.
     pub fn has(&self, section: &str, key: &str) -> bool {
         self.table.get(section).and_then(|section| section.get(key)).is_some()

@@ -7,6 +7,7 @@ mod embed;
 mod estimate;
 mod evaluate;
 mod fill_mask;
+mod fine_tune;
 mod generate;
 mod import;
 mod model_folder;

@@ -3,25 +3,33 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use idiolect_evaluation::{Estimate, accuracy, macro_f1};
 use idiolect_files::write_atomic;
 use idiolect_model::{Model, ModelConfig};
 use idiolect_tokenizer::Tokenizer;
 use idiolect_torch::tch::Device;
-use idiolect_trainer::{CallbackError, Callbacks, Event, Outcome, RunContext, Summary};
+use idiolect_trainer::{
+    CallbackError, Callbacks, Event, Outcome, RunContext, Summary, ValidationMetrics,
+};
 use serde::Serialize;
 
-use super::{DONE, stages};
+use super::{DONE, fine_tune, stages};
 use crate::arguments::{Common, Train};
 use crate::machine;
 use crate::output::{Output, message, usage};
 use crate::progress::Progress;
-use crate::run_file::{Run, RunFile};
+use crate::run_file::{Run, RunFile, TASK};
+use crate::section::Source;
 use crate::stop::Stop;
 
 /// Trains to the end, or until it is told to stop.
 pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result<u8> {
     let device = machine::prepare(common)?;
-    let file = RunFile::read(&train.run, common)?;
+    let source = Source::read(&train.run.run_file, &train.run.set)?;
+    if source.has_section(TASK) {
+        return fine_tune::run(source, train, common, output, stop, device);
+    }
+    let file = RunFile::of(source, common)?;
     let run = file.validate()?;
     let prepared = stages::documents(&file)?;
     let (tokenizer, _) = stages::tokenizer(&file, &prepared)?;
@@ -51,12 +59,12 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
         &mut watch,
     )
     .with_context(|| format!("training in {} failed", run.folder.display()))?;
-    watch.end(&outcome, &run, train)
+    watch.end(&outcome, &run.folder, train)
 }
 
 /// Refuses a model whose weights and what training keeps beside them no memory of this machine holds: the system would
 /// grant it, and end the process later.
-fn check_memory(model: &ModelConfig, device: Device) -> Result<()> {
+pub(super) fn check_memory(model: &ModelConfig, device: Device) -> Result<()> {
     /// A weight, its gradient and the fewest numbers an optimizer keeps of it (Muon's momentum), f32.
     const BYTES_A_PARAMETER: u64 = 12;
     let needed = model.parameter_count().saturating_mul(BYTES_A_PARAMETER);
@@ -104,18 +112,26 @@ fn context(
 }
 
 /// Shows what training does, and stops it when a signal comes or nobody reads.
-struct Watch<'a> {
+pub(super) struct Watch<'a> {
     output: Output,
     tokenizer: &'a Tokenizer,
     stop: Stop,
+    /// Whether the model writes text.
+    generates: bool,
     progress: Option<Progress>,
     /// Why standard output could not be written.
     broken: Option<anyhow::Error>,
 }
 
 impl<'a> Watch<'a> {
-    fn new(output: Output, tokenizer: &'a Tokenizer, stop: Stop) -> Self {
-        Self { output, tokenizer, stop, progress: Some(Progress::new("training")), broken: None }
+    pub(super) fn new(output: Output, tokenizer: &'a Tokenizer, stop: Stop) -> Self {
+        let progress = Some(Progress::new("training"));
+        Self { output, tokenizer, stop, generates: true, progress, broken: None }
+    }
+
+    /// The same for a model that classifies.
+    pub(super) fn of_classifier(output: Output, tokenizer: &'a Tokenizer, stop: Stop) -> Self {
+        Self { generates: false, ..Self::new(output, tokenizer, stop) }
     }
 
     fn show(&mut self, event: &Event) {
@@ -140,9 +156,10 @@ impl<'a> Watch<'a> {
                 progress.message(&format!("step {step} skipped: its loss was {loss:.4}"));
             }
             Event::Validated(at) => progress.message(&format!(
-                "step {}: validation {:.4} nats{}",
+                "step {}: validation {:.4} nats{}{}",
                 at.step,
                 at.validation_loss,
+                at.accuracy.map_or(String::new(), |share| format!(", accuracy {share:.4}")),
                 at.bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte")),
             )),
             _ => {}
@@ -159,14 +176,14 @@ impl<'a> Watch<'a> {
     }
 
     /// Says how it ended, and how to go on.
-    fn end(mut self, outcome: &Outcome, run: &Run, train: &Train) -> Result<u8> {
+    pub(super) fn end(mut self, outcome: &Outcome, run: &Path, train: &Train) -> Result<u8> {
         let progress = self.progress.take();
         match outcome {
             Outcome::Finished(summary) => {
                 if let Some(progress) = progress {
                     progress.finish(&format!("{} steps", summary.steps));
                 }
-                self.output.result(&Finished::new(summary, &run.folder), for_people)?;
+                self.output.result(&Finished::new(summary, run), for_people)?;
                 Ok(DONE)
             }
             Outcome::Stopped { step, checkpoint } => {
@@ -200,9 +217,16 @@ impl Callbacks for Watch<'_> {
         self.stop.asked() || self.broken.is_some()
     }
 
+    fn scores(&mut self, validation: &ValidationMetrics) -> Vec<(String, String)> {
+        let scores = Scores::of(validation);
+        let of = |estimate: Estimate| for_reading(&estimate);
+        let rows = [("accuracy", scores.accuracy), ("macro-F1", scores.macro_f1)];
+        rows.into_iter().filter_map(|(name, it)| Some((name.to_owned(), of(it?)))).collect()
+    }
+
     fn complete_model(&mut self, folder: &Path) -> Result<(), CallbackError> {
         self.tokenizer.save_folder(folder)?;
-        let Some(end) = self.tokenizer.eos_id() else { return Ok(()) };
+        let Some(end) = self.tokenizer.eos_id().filter(|_| self.generates) else { return Ok(()) };
         // Without it Transformers does not know where a text ends.
         let text = format!("{{\n  \"eos_token_id\": {end}\n}}\n");
         Ok(write_atomic(&folder.join("generation_config.json"), text.as_bytes())?)
@@ -223,6 +247,8 @@ struct Finished<'a> {
     validation_stderr: Option<f64>,
     perplexity: Option<f64>,
     bits_per_byte: Option<f64>,
+    #[serde(flatten)]
+    scores: Scores,
     seconds: f64,
     tokens_per_second: f64,
     peak_memory: u64,
@@ -243,6 +269,7 @@ impl<'a> Finished<'a> {
             validation_stderr: validation.and_then(|at| at.validation_stderr),
             perplexity: validation.map(|at| at.perplexity),
             bits_per_byte: validation.and_then(|at| at.bits_per_byte),
+            scores: validation.map(Scores::of).unwrap_or_default(),
             seconds: summary.seconds,
             tokens_per_second: summary.tokens_per_second,
             peak_memory: summary.peak_memory,
@@ -250,11 +277,36 @@ impl<'a> Finished<'a> {
     }
 }
 
+/// How well a model classifies; nothing of one that does not.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Scores {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<Estimate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    macro_f1: Option<Estimate>,
+}
+
+impl Scores {
+    fn of(validation: &ValidationMetrics) -> Self {
+        let counts = validation.confusion.as_ref().map(|confusion| confusion.counts.as_slice());
+        Self { accuracy: counts.map(accuracy), macro_f1: counts.map(macro_f1) }
+    }
+}
+
+fn for_reading(estimate: &Estimate) -> String {
+    let interval = estimate
+        .ci95
+        .map_or(String::new(), |[low, high]| format!(" (95 % interval {low:.4} to {high:.4})"));
+    format!("{:.4}{interval}", estimate.value)
+}
+
 fn for_people(it: &Finished) -> String {
     let nats = |loss: f64| format!("{loss:.4} nats");
     let rows = [
         ("training loss", it.loss.map(nats)),
         ("validation loss", it.validation_loss.map(nats)),
+        ("accuracy", it.scores.accuracy.as_ref().map(for_reading)),
+        ("macro-F1", it.scores.macro_f1.as_ref().map(for_reading)),
         ("bits per byte", it.bits_per_byte.map(|bits| format!("{bits:.4}"))),
         ("speed", Some(format!("{:.0} tokens/s, {:.1} s", it.tokens_per_second, it.seconds))),
         ("peak memory", Some(format!("{:.0} MiB", it.peak_memory as f64 / (1 << 20) as f64))),

@@ -1,6 +1,7 @@
 //! The binary from outside: arguments and files in; exit status, standard output and standard error out.
 
 mod bad_input;
+mod fine_tuning;
 mod models;
 mod stopping;
 mod support;
