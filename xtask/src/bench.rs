@@ -18,21 +18,25 @@ pub struct Arguments {
     /// Only this case, such as `gpt2-bf16` of train-step or `int4` of decode (may be repeated)
     #[arg(long)]
     case: Vec<String>,
-    /// Alternating rounds (9 for train-step, encode, decode and prefill, 3 for shakespeare)
+    /// Alternating rounds (9 for train-step, encode, decode and prefill, 3 for shakespeare and finetune)
     #[arg(long)]
     rounds: Option<usize>,
     /// Text for `encode`: a file, or a folder whose texts are gathered (such as /usr/share/doc); for `decode` and
-    /// `prefill` SmolLM2-135M-Instruct as a GGUF file of Q4_1
+    /// `prefill` SmolLM2-135M-Instruct as a GGUF file of Q4_1; for `finetune` a folder with sst2_train.tsv and sst2_dev.tsv
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// The base for `finetune`: an encoder as Transformers writes it
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
 }
 
 /// The comparisons with peers, and what each is.
-const COMPARISONS: [(&str, &str); 5] = [
+const COMPARISONS: [(&str, &str); 6] = [
     ("train-step", "a training step against PyTorch, eager and compiled: time and memory"),
     ("shakespeare", "time to the loss that a plain PyTorch loop reaches on tinyshakespeare"),
     ("encode", "encoding 20 MB of text against bare tokenizers and tiktoken"),
     ("decode", "tokens a second of a GGUF model against llama.cpp and Transformers"),
+    ("finetune", "recipe sentiment against Transformers: seconds of training, and accuracy"),
     ("prefill", "512 tokens of a prompt against llama.cpp and PyTorch in bf16"),
 ];
 
@@ -57,6 +61,9 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
     {
         bail!("--case, --rounds and --data belong to the comparisons, not to {name}");
     }
+    if arguments.model.is_some() && name != "finetune" {
+        bail!("--model belongs to finetune, not to {name}");
+    }
     let known = name == "parts" || is_comparison || targets(root).contains(&name.to_owned());
     if !known {
         bail!("there is no bench {name}; `cargo xtask bench` lists them");
@@ -67,6 +74,7 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
         "shakespeare" => shakespeare(root, arguments)?,
         "encode" => encode(root, arguments)?,
         "decode" | "prefill" => generation(root, name, arguments)?,
+        "finetune" => finetune(root, arguments)?,
         "parts" => return criterion(root, None),
         target => return criterion(root, Some(target)),
     };
@@ -307,6 +315,48 @@ fn generation(root: &Path, name: &str, arguments: &Arguments) -> Result<Vec<Comp
         rounds: arguments.rounds.unwrap_or(9),
     };
     Ok(cases.iter().map(comparison).collect())
+}
+
+/// The recipe itself against a plain loop with Transformers, a seed a round on both sides.
+fn finetune(root: &Path, arguments: &Arguments) -> Result<Vec<Comparison>> {
+    chosen(&[], &arguments.case)?;
+    let (Some(data), Some(model)) = (&arguments.data, &arguments.model) else {
+        bail!("finetune needs rows and a base: --data DIR --model DIR");
+    };
+    let text = |path: &Path| -> Result<String> {
+        let path = fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let (data, model) = (text(data)?, text(model)?);
+    process::run(process::cargo(root).args(["build", "--release", "--package", "idiolect"]))?;
+    let program = Metadata::of(root)?.target_directory.join("release/idiolect");
+    let run = root.join("recipes/sentiment/run.toml").to_string_lossy().into_owned();
+    let folder = peers::folder(root).join("finetune").to_string_lossy().into_owned();
+    let mut ours = vec!["train".to_owned(), run];
+    ours.extend(words("--json --restart --seed {round}"));
+    for change in [
+        format!("run={folder}"),
+        format!("model.from={model}"),
+        format!("data.train={data}/sst2_train.tsv"),
+        format!("data.validation={data}/sst2_dev.tsv"),
+    ] {
+        ours.extend(["--set".to_owned(), change]);
+    }
+    let python = peers::python(root, "models", &MODELS)?;
+    let peer = vec![script(root, "finetune.py"), model, data, "{round}".to_owned()];
+    Ok(vec![Comparison {
+        name: "finetune".to_owned(),
+        sides: vec![
+            Side { name: "ours", program: program.to_string_lossy().into_owned(), arguments: ours },
+            Side {
+                name: "transformers",
+                program: python.to_string_lossy().into_owned(),
+                arguments: peer,
+            },
+        ],
+        metrics: vec![lower("seconds"), higher("accuracy.value")],
+        rounds: arguments.rounds.unwrap_or(3),
+    }])
 }
 
 /// The cases asked for, or all.

@@ -17,7 +17,7 @@ pub struct Side {
     pub arguments: Vec<String>,
 }
 
-/// A figure that every side prints under this key.
+/// A figure that every side prints under this key; `a.b` is the `b` inside of `a`.
 #[derive(Clone, Copy)]
 pub struct Metric {
     pub key: &'static str,
@@ -109,8 +109,14 @@ fn record(
 }
 
 fn show(figures: &Figures, key: &str) -> String {
-    let value = figures.get(key).map_or_else(|| "?".to_owned(), Value::to_string);
+    let value = find(figures, key).map_or_else(|| "?".to_owned(), Value::to_string);
     format!("{key} {value}")
+}
+
+fn find<'a>(figures: &'a Figures, key: &str) -> Option<&'a Value> {
+    let mut parts = key.split('.');
+    let first = figures.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part))
 }
 
 /// A Markdown table, a row for each metric and peer.
@@ -141,7 +147,7 @@ fn row(metric: &Metric, peer: &str, rounds: &[Vec<Figures>], index: usize) -> St
         let word = if same { "the same" } else { "DIFFERS" };
         return format!("| {key} | | {peer} | | {word} | | |");
     }
-    let number = |figures: &Figures| figures.get(key).and_then(Value::as_f64);
+    let number = |figures: &Figures| find(figures, key).and_then(Value::as_f64);
     let pairs: Vec<(f64, f64)> = rounds
         .iter()
         .filter_map(|round| Some((number(&round[0])?, number(&round[index])?)))

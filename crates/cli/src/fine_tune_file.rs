@@ -104,7 +104,7 @@ pub struct Base {
     /// In place of the base's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden_dropout: Option<f64>,
-    /// In place of the base's; slow on CPU, where it is 0 when absent.
+    /// In place of the base's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attention_dropout: Option<f64>,
 }
@@ -133,9 +133,6 @@ impl FineTuneFile {
         let is_chosen = common.dtype.is_some() || source.has("trainer", "dtype");
         if !is_chosen && device == Device::Cpu && idiolect_torch::bf16_is_fast() {
             trainer.dtype = Dtype::Bf16;
-        }
-        if device == Device::Cpu {
-            model.attention_dropout = model.attention_dropout.or(Some(0.0));
         }
         if source.has("trainer", "class_weights") {
             let what = "is worked out from `task.class_weights`; give that";

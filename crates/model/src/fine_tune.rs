@@ -16,7 +16,7 @@ pub struct FineTune {
     pub pad_token_id: Option<usize>,
     /// Share of the numbers dropped after the embedding and each half block, in place of the base's.
     pub hidden_dropout: Option<f64>,
-    /// Share of attention weights dropped, in place of the base's; slow on CPU.
+    /// Share of attention weights dropped, in place of the base's.
     pub attention_dropout: Option<f64>,
 }
 

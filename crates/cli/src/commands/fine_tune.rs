@@ -187,7 +187,7 @@ fn context(
         false => base.join("model.safetensors"),
     };
     let mut lineage = vec![
-        ("base", base.display().to_string()),
+        ("base", base.file_name().unwrap_or(base.as_os_str()).to_string_lossy().into_owned()),
         ("training rows", count(&rows.train)),
         ("data", rows.train.hash()),
         ("tokenizer", tokenizer.hash()),

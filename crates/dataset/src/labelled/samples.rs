@@ -74,8 +74,8 @@ impl LabelledSamples {
         };
         for (row, mut ids) in rows.rows.iter().zip(tokenizer.encode_batch(&texts, Special::Add)) {
             let Some(&last) = ids.last() else {
-                let what = "the tokenizer makes no id of it".to_string();
-                return Err(Error::BadRow { path: rows.path.clone(), line: row.line, what });
+                let what = format!("line {}: the tokenizer makes no id of the text", row.line);
+                return Err(Error::Mismatch { path: rows.path.clone(), what });
             };
             if ids.len() > config.max_length {
                 samples.cut += 1;
