@@ -324,7 +324,8 @@ fn finetune(root: &Path, arguments: &Arguments) -> Result<Vec<Comparison>> {
         bail!("finetune needs rows and a base: --data DIR --model DIR");
     };
     let text = |path: &Path| -> Result<String> {
-        let path = fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let path =
+            fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(path.to_string_lossy().into_owned())
     };
     let (data, model) = (text(data)?, text(model)?);
