@@ -14,19 +14,19 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use idiolect_dataset::LabelledConfig;
 use idiolect_torch::tch::Device;
-use idiolect_trainer::{Dtype, TrainerConfig};
+use idiolect_trainer::{Dtype, TrainerConfig, check_run_folder};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::arguments::Common;
 use crate::output::usage;
 use crate::run_file::{TASK, default_folder, seed, trainer};
-use crate::section::Source;
+use crate::section::{Source, seen_from};
 
 /// A run of fine-tuning.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ impl FineTuneFile {
         let seed = seed(&source, common)?;
         let folder: PathBuf =
             source.section("run")?.unwrap_or_else(|| default_folder(&source.path));
+        check_run_folder(&folder)?;
         let name = folder.file_name().map_or("run".into(), |name| name.to_string_lossy().into());
         let missing = |name: &str| {
             usage(format!("{}: the section [{name}] is missing", source.path.display()))
@@ -127,7 +128,7 @@ impl FineTuneFile {
         let mut trainer = trainer(&source, seed, common)?.ok_or_else(|| missing("trainer"))?;
         let task = source.section(TASK)?.ok_or_else(|| missing(TASK))?;
         for path in [Some(&mut data.train), data.validation.as_mut(), Some(&mut model.from)] {
-            path.into_iter().for_each(|path| *path = beside(&source.path, path));
+            path.into_iter().for_each(|path| *path = source.beside(path));
         }
         // What no one chose is what is fast here; run.toml and the checkpoints record it.
         let is_chosen = common.dtype.is_some() || source.has("trainer", "dtype");
@@ -148,6 +149,11 @@ impl FineTuneFile {
 
     /// The run file as validated, TOML.
     pub fn to_toml(&self) -> Result<String> {
+        // The record lies in the run's folder, and its paths are relative to that.
+        let (mut data, mut model) = (self.data.clone(), self.model.clone());
+        for path in [Some(&mut data.train), data.validation.as_mut(), Some(&mut model.from)] {
+            path.into_iter().for_each(|path| *path = seen_from(&self.folder, path));
+        }
         let mut table = Table::new();
         let mut put = |key: &str, value: Result<Value, toml::ser::Error>| -> Result<()> {
             table.insert(key.to_owned(), value.context("cannot write the run file as TOML")?);
@@ -156,8 +162,8 @@ impl FineTuneFile {
         put("run", Value::try_from(&self.folder))?;
         put("seed", Value::try_from(self.seed))?;
         put(TASK, Value::try_from(&self.task))?;
-        put("data", Value::try_from(&self.data))?;
-        put("model", Value::try_from(&self.model))?;
+        put("data", Value::try_from(&data))?;
+        put("model", Value::try_from(&model))?;
         put("trainer", Value::try_from(&self.trainer))?;
         toml::to_string(&table).context("cannot write the run file as TOML")
     }
@@ -182,8 +188,4 @@ fn read_data(source: &Source) -> Result<Option<Data>> {
         let columns = LabelledConfig { format, text, label, header, on_bad_row };
         Data { train, validation, columns }
     }))
-}
-
-fn beside(file: &Path, path: &Path) -> PathBuf {
-    file.parent().map_or(path.to_owned(), |folder| folder.join(path))
 }

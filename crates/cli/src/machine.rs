@@ -56,33 +56,12 @@ pub fn matrix_product_speed(device: Device, kind: Kind) -> Result<f64> {
     .context("cannot measure the speed of matrix products")
 }
 
-/// Processor cores this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// A line of a file in /proc, in bytes: `MemTotal:  24 kB`. `None` where there is no such file.
 pub fn memory(key: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
-}
-
-/// The processor's name.
-pub fn processor() -> Option<String> {
-    processor_line("model name")
-}
-
-/// Whether the kernel lists a feature of the processor, for those that Rust cannot ask for.
-pub fn processor_flag(name: &str) -> bool {
-    processor_line("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == name))
-}
-
-fn processor_line(key: &str) -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with(key))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 /// Bytes that may be written to the disk of a folder.

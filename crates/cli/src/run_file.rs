@@ -25,7 +25,7 @@ use crate::arguments::{Common, Dtype, RunArguments};
 use crate::commands::EvaluateSection;
 use crate::output::usage;
 use crate::samples::SamplesConfig;
-use crate::section::Source;
+use crate::section::{Source, seen_from};
 
 /// A run file as typed: every section is sound by itself, and may be missing.
 pub struct RunFile {
@@ -106,7 +106,7 @@ impl RunFile {
         let mut data = self.expect("data", &self.sections.data)?.clone();
         data.validate().map_err(|error| self.dataset_error("data", error))?;
         for path in &mut data.paths {
-            *path = self.beside(Path::new(path)).to_string_lossy().into_owned();
+            *path = self.source.beside(Path::new(path)).to_string_lossy().into_owned();
         }
         Ok(data)
     }
@@ -127,11 +127,11 @@ impl RunFile {
     pub fn evaluate(&self) -> EvaluateSection {
         let mut section = self.sections.evaluate.clone().unwrap_or_default();
         section.model = Some(match section.model {
-            Some(model) => self.beside(&model),
+            Some(model) => self.source.beside(&model),
             None => self.folder.clone(),
         });
         section.data = Some(match section.data {
-            Some(data) => self.beside(&data),
+            Some(data) => self.source.beside(&data),
             None => self.folder.join("data/validation.jsonl.zst"),
         });
         section
@@ -167,7 +167,20 @@ impl RunFile {
     }
 
     fn to_table(&self) -> Result<Table> {
-        let mut table = Table::try_from(&self.sections)?;
+        // The record lies in the run's folder, and its paths are relative to that.
+        let again = |path: &Path| match path.is_absolute() {
+            true => path.to_owned(),
+            false => seen_from(&self.folder, &self.source.beside(path)),
+        };
+        let mut sections = self.sections.clone();
+        for path in sections.data.iter_mut().flat_map(|data| &mut data.paths) {
+            *path = again(Path::new(path)).to_string_lossy().into_owned();
+        }
+        if let Some(evaluate) = &mut sections.evaluate {
+            let paths = [&mut evaluate.model, &mut evaluate.data];
+            paths.into_iter().flatten().for_each(|path| *path = again(path));
+        }
+        let mut table = Table::try_from(&sections)?;
         table.insert("run".to_owned(), Value::try_from(&self.folder)?);
         table.insert("seed".to_owned(), Value::try_from(self.seed)?);
         Ok(table)
@@ -177,10 +190,6 @@ impl RunFile {
         let missing =
             || usage(format!("{}: the section [{name}] is missing", self.source.path.display()));
         section.as_ref().ok_or_else(missing)
-    }
-
-    fn beside(&self, path: &Path) -> PathBuf {
-        self.source.path.parent().map_or(path.to_owned(), |folder| folder.join(path))
     }
 
     fn dataset_error(&self, section: &str, error: idiolect_dataset::Error) -> anyhow::Error {

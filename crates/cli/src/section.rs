@@ -93,6 +93,11 @@ impl Source {
         self.table.get(section).and_then(|section| section.get(key)).is_some()
     }
 
+    /// A path of the file, which is relative to the file's folder, as seen from the current folder.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().map_or(path.to_owned(), |folder| folder.join(path))
+    }
+
     fn unknown<'a>(
         &self,
         section: Option<&str>,
@@ -119,6 +124,30 @@ impl Source {
             None => path.to_string(),
         }
     }
+}
+
+/// A path as seen from the current folder, as a file in `folder` would name it. An absolute one stays.
+pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
+    if path.is_absolute() {
+        return path.to_owned();
+    }
+    let here = Path::new(".").join(path);
+    let target = match (here.parent(), path.file_name()) {
+        (Some(above), Some(name)) => real(above).join(name),
+        _ => real(&here),
+    };
+    pathdiff::diff_paths(target, real(folder)).unwrap_or(path.to_owned())
+}
+
+/// Where a folder is. One that is there may be a link, from which `..` leads elsewhere; one that is not there yet (or is a
+/// glob) is taken by its name.
+fn real(folder: &Path) -> PathBuf {
+    let folder = std::path::absolute(folder).unwrap_or(folder.to_owned());
+    let found = folder.ancestors().find_map(|above| {
+        let rest = folder.strip_prefix(above).ok()?;
+        Some(std::fs::canonicalize(above).ok()?.join(rest))
+    });
+    found.unwrap_or(folder)
 }
 
 /// Applies one `a.b=value`; what is no TOML value is taken as text.
@@ -291,6 +320,31 @@ mod tests {
             &[],
             "run.toml:3: unknown key `wrong_word` of [trainer]; it takes momentum",
         );
+    }
+
+    #[test]
+    fn a_path_is_named_as_seen_from_a_folder() {
+        let check = |folder: &str, path: &str, expected: &str| {
+            assert_eq!(seen_from(Path::new(folder), Path::new(path)), Path::new(expected));
+        };
+        check("runs/my", "recipes/a/*.txt", "../../recipes/a/*.txt");
+        check("runs/my", "runs/my/x.txt", "x.txt");
+        check("runs/my", "../data", "../../../data");
+        check("run", "x.txt", "../x.txt");
+        check("run", "..", "../..");
+        check("runs/my", "/data/x.txt", "/data/x.txt");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_path_is_named_as_seen_from_where_a_link_leads() {
+        let top = tempfile::tempdir().expect("a folder");
+        let top = std::fs::canonicalize(top.path()).expect("it is there");
+        std::fs::create_dir_all(top.join("disk/deep/runs")).expect("folders");
+        std::os::unix::fs::symlink(top.join("disk/deep/runs"), top.join("runs")).expect("a link");
+        let typed = pathdiff::diff_paths(top.join("data.txt"), std::env::current_dir().unwrap());
+        let seen = seen_from(&top.join("runs/my"), &typed.expect("both are absolute"));
+        assert_eq!(seen, Path::new("../../../../data.txt"));
     }
 
     #[test]

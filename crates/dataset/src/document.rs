@@ -1,7 +1,7 @@
 //! Documents of a prepared file, one JSON line each: written, and read back one by one.
 
 use crate::error::{Error, Result};
-use crate::read::{Block, BlockReader, Source, Unit, from_json};
+use crate::read::{Block, BlockReader, Source, Unit, from_json, from_owned_bytes};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +27,18 @@ pub fn documents(path: &Path) -> Result<impl Iterator<Item = Result<Document>> +
     let source = Source::open(path, Arc::default())?;
     let blocks = BlockReader::new(source, Unit::Line, u64::MAX);
     Ok(Documents { blocks, block: None, next: 0 })
+}
+
+/// The text of a whole file, `.gz` or `.zst` or neither. What is not text is an error that names the line.
+pub fn read_text(path: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    Source::open(path, Arc::default())?.take(None, usize::MAX, &mut bytes)?;
+    let text = from_owned_bytes(bytes).map_err(|bad| Error::NotText {
+        path: path.to_path_buf(),
+        line: bad.line_offset + 1,
+        what: bad.what,
+    })?;
+    Ok(text.into_owned())
 }
 
 struct Documents {

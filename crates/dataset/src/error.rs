@@ -40,6 +40,16 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// A file is no text.
+    #[error("{}, line {line}: {what}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A compressed file ends early or is damaged.
     #[error("{} is damaged after {read} bytes: {}", path.display(), source)]
     Damaged {

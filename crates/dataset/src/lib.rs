@@ -50,7 +50,6 @@ mod clean;
 mod config;
 mod document;
 mod error;
-mod folder;
 mod labelled;
 mod masked;
 mod order;
@@ -65,7 +64,7 @@ mod tokens;
 pub use batch::{Batch, IGNORE_LABEL, Samples};
 pub use causal::{CausalConfig, CausalSamples};
 pub use config::{DataConfig, DocumentKind, Format, OnBadRow, Split, SplitConfig};
-pub use document::{Document, documents};
+pub use document::{Document, documents, read_text};
 pub use error::{Error, Result};
 pub use labelled::{
     Column, LabelVocab, LabelledConfig, LabelledFormat, LabelledRow, LabelledRows, LabelledSamples,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use idiolect_prompting::{Backend, Error as BackendError};
-use idiolect_tokenizer::Tokenizer;
+use idiolect_tokenizer::{Special, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Estimate, Figure, Result, ratio};
@@ -69,8 +69,9 @@ impl Perplexity {
 
 /// Scores each token of `texts` once, in windows that do not cross from one text to the next.
 ///
-/// A text's first token is predicted from the tokenizer's end-of-text token where it has one, as
-/// lm-evaluation-harness does; without one it is not scored, and its bytes are not counted.
+/// A text's first token is predicted from the token that begins a text where the tokenizer has one, else from
+/// the one that ends it, as lm-evaluation-harness does; without either it is not scored, and its bytes are not
+/// counted. Neither are those of characters that the tokenizer leaves out.
 pub fn perplexity(
     backend: &dyn Backend,
     tokenizer: &Tokenizer,
@@ -102,8 +103,8 @@ fn score_text(
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<()> {
     let bytes_of = |id: u32| tokenizer.token_bytes(id).map_or(0, |bytes| bytes.len());
-    let mut bytes = text.len();
-    match (tokenizer.eos_id(), ids.first()) {
+    let mut bytes = covered_bytes(tokenizer, text);
+    match (tokenizer.bos_id().or(tokenizer.eos_id()), ids.first()) {
         (Some(start), _) => ids.insert(0, start),
         (None, Some(&first)) => bytes -= bytes_of(first).min(bytes),
         (None, None) => {}
@@ -128,6 +129,19 @@ fn score_text(
     }
     tally.bytes += bytes;
     Ok(())
+}
+
+/// How many bytes of a text its tokens stand for.
+fn covered_bytes(tokenizer: &Tokenizer, text: &str) -> usize {
+    if tokenizer.is_byte_level() {
+        return text.len();
+    }
+    let offsets = tokenizer.encode_with_offsets(text, Special::Ordinary).offsets;
+    // The tokens of one character may each name all of it.
+    let (covered, _) = offsets.into_iter().fold((0, 0), |(covered, end), range| {
+        (covered + range.end.saturating_sub(range.start.max(end)), range.end.max(end))
+    });
+    covered
 }
 
 fn expect(got: usize, expected: usize) -> Result<()> {
@@ -304,6 +318,44 @@ mod tests {
         let report =
             score(&["<|endoftext|>"], 0.5, "ab", PerplexityConfig::default()).expect("scored");
         assert_eq!((report.tokens, report.bytes), (2, 2));
+    }
+
+    #[test]
+    fn the_token_that_begins_a_text_predicts_the_first_before_the_one_that_ends_it() {
+        use std::sync::Mutex;
+        struct FirstIds(Mutex<Vec<u32>>);
+        impl Backend for FirstIds {
+            fn capabilities(&self) -> Capabilities {
+                Capabilities::default().with_score().with_context_length(8)
+            }
+            fn generate(
+                &self,
+                _: &Request,
+                _: &mut dyn FnMut(&str) -> ControlFlow<()>,
+            ) -> idiolect_prompting::Result<Answer> {
+                Err(BackendError::Unsupported { what: "generate" })
+            }
+            fn score_ids(&self, rows: &[Vec<u32>]) -> idiolect_prompting::Result<Vec<Vec<f32>>> {
+                let mut first = self.0.lock().expect("no panic before");
+                first.extend(rows.iter().map(|row| row[0]));
+                Ok(rows.iter().map(|row| vec![-1.0; row.len() - 1]).collect())
+            }
+        }
+        let check = |special: &[&str], expected: &str| {
+            let (backend, tokenizer) = (FirstIds(Mutex::default()), characters(special));
+            perplexity(&backend, &tokenizer, ["ab"], &PerplexityConfig::default(), &mut |_| ())
+                .expect("scored");
+            let first = backend.0.into_inner().expect("no panic before");
+            assert_eq!(first.first().copied(), tokenizer.token_to_id(expected), "{special:?}");
+        };
+        check(&["</s>", "<s>"], "<s>");
+        check(&["</s>"], "</s>");
+    }
+
+    #[test]
+    fn characters_that_have_no_token_are_no_bytes() {
+        let report = score(&[], 0.25, "aézéz", PerplexityConfig::default()).expect("scored");
+        assert_eq!((report.tokens, report.bytes), (2, 4));
     }
 
     #[test]

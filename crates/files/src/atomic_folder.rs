@@ -1,7 +1,7 @@
 //! Folders written whole: files go into a temporary folder, and a commit moves it to its place.
 
 use crate::atomic_file::{folder_of, sync_folder, temporary_path};
-use crate::error::{IoContext, Result};
+use crate::error::{Error, IoContext, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,32 @@ impl AtomicFolder {
         let temporary = temporary_path(path)?;
         fs::create_dir(&temporary).on("create a folder beside", path)?;
         Ok(AtomicFolder { temporary, place: path.to_path_buf() })
+    }
+
+    /// The same, but what is there is only replaced if it is one of ours: an empty folder, or one that holds a file named
+    /// `ours`, as the new one then must too. The folders above it are made where they are missing.
+    ///
+    /// ```
+    /// # let parent = tempfile::tempdir().unwrap();
+    /// # let path = parent.path().join("tokenizer");
+    /// std::fs::create_dir(&path).unwrap();
+    /// std::fs::write(path.join("by-hand.txt"), "").unwrap();
+    /// assert!(idiolect_files::AtomicFolder::replacing_ours(&path, "made-from.txt").is_err());
+    /// # Ok::<(), idiolect_files::Error>(())
+    /// ```
+    pub fn replacing_ours(path: &Path, ours: &str) -> Result<AtomicFolder> {
+        if path.symlink_metadata().is_ok() && !path.join(ours).exists() {
+            let is_empty = fs::read_dir(path).on("list", path)?.next().is_none();
+            if !is_empty {
+                let what = format!(
+                    "there is something else here (no {ours}): move it away, or name another folder"
+                );
+                return Err(Error::Refused { path: path.to_path_buf(), what });
+            }
+        }
+        let parent = folder_of(path);
+        fs::create_dir_all(parent).on("create", parent)?;
+        AtomicFolder::create(path)
     }
 
     /// The temporary folder, to write into.

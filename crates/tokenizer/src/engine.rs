@@ -54,7 +54,9 @@ impl Engine {
         let mut ids = Vec::new();
         for part in parts(text) {
             // Loading has excluded what can fail here: unknown tokens without an id, patterns without an engine, length.
-            let part_ids = self.try_encode(part, matched).unwrap_or_default();
+            let part_ids = self.try_encode(part, matched);
+            debug_assert!(part_ids.is_ok(), "{part:?} cannot be encoded: {part_ids:?}");
+            let part_ids = part_ids.unwrap_or_default();
             if ids.is_empty() { ids = part_ids } else { ids.extend(part_ids) }
         }
         ids

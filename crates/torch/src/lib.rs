@@ -39,6 +39,7 @@ mod layers;
 mod loss;
 mod memory;
 mod optimizer;
+mod processor;
 mod runtime;
 
 pub use device::{cuda_is_available, parse_device};
@@ -57,7 +58,6 @@ pub use layers::{
 pub use loss::linear_cross_entropy;
 pub use memory::{peak_memory, reset_peak_memory, reuse_memory};
 pub use optimizer::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer, OptimizerState};
-pub use runtime::{
-    bf16_is_fast, deterministic, libtorch_version, set_interop_threads, set_threads, threads,
-};
+pub use processor::{bf16_is_fast, processor_cores, processor_features, processor_name};
+pub use runtime::{deterministic, libtorch_version, set_interop_threads, set_threads, threads};
 pub use tch;

@@ -33,39 +33,6 @@ pub fn libtorch_version() -> String {
     glue::version()
 }
 
-/// Whether this processor multiplies bf16 in hardware (AVX-512 BF16 or AMX on x86, BF16 on Arm): where it does not,
-/// bf16 is emulated and slower than f32.
-pub fn bf16_is_fast() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        x86_bf16()
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        std::arch::is_aarch64_feature_detected!("bf16")
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        false
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn x86_bf16() -> bool {
-    use std::arch::is_x86_feature_detected;
-    (is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512f")) || amx_bf16()
-}
-
-/// AMX-BF16, which stable Rust cannot ask for: Linux lists it.
-#[cfg(target_arch = "x86_64")]
-fn amx_bf16() -> bool {
-    std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| {
-        text.lines()
-            .find(|line| line.starts_with("flags"))
-            .is_some_and(|line| line.contains("amx_bf16"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,7 +137,8 @@ pub struct Found {
     pub broken: Vec<(u64, Error)>,
 }
 
-/// Looks for a checkpoint to go on from.
+/// Looks for a checkpoint to go on from. One that is there but cannot be read, or that another version wrote, is an error: it may
+/// well be whole.
 pub fn find(folder: &Path) -> Result<Found> {
     let mut found = Found::default();
     for step in steps(folder)?.into_iter().rev() {
@@ -147,10 +148,21 @@ pub fn find(folder: &Path) -> Result<Found> {
                 found.newest_whole = Some((path, state));
                 break;
             }
-            Err(error) => found.broken.push((step, error)),
+            Err(error) if is_damage(&error) => found.broken.push((step, error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(found)
+}
+
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } | Error::Files(idiolect_files::Error::Io { source, .. }) => {
+            source.kind() == std::io::ErrorKind::NotFound
+        }
+        Error::Version { .. } => false,
+        _ => true,
+    }
 }
 
 /// Copies weights and optimizer state of a whole checkpoint into memory that libtorch allocated, since sums depend on alignment.
@@ -187,10 +199,13 @@ pub fn is_there(folder: &Path, step: u64) -> bool {
 
 /// Renames a checkpoint that is not whole, so that it counts as none.
 pub fn put_by(folder: &Path, step: u64) -> Result<()> {
-    let (from, to) = (path_of(folder, step), folder.join(format!("broken-step-{step}")));
-    let moved = if to.exists() { fs::remove_dir_all(&to) } else { Ok(()) };
-    let moved = moved.and_then(|()| fs::rename(&from, &to));
-    moved.map_err(|source| Error::Io { action: "rename", path: from, source })
+    let from = path_of(folder, step);
+    let name = |count: u32| match count {
+        1 => folder.join(format!("broken-step-{step}")),
+        _ => folder.join(format!("broken-step-{step}-{count}")),
+    };
+    let to = (1..).map(name).find(|path| !path.exists()).unwrap_or_default();
+    fs::rename(&from, &to).map_err(|source| Error::Io { action: "rename", path: from, source })
 }
 
 /// Removes all checkpoints but the newest `last` and the `best` that score best.
@@ -236,7 +251,8 @@ fn superfluous(
 fn read_state(path: &Path, step: u64) -> Result<State> {
     let manifest: Manifest = read_json(&path.join(MANIFEST))?;
     if manifest.version != VERSION {
-        return Err(broken(path, format!("is of version {}, not {VERSION}", manifest.version)));
+        let (path, version) = (path.into(), manifest.version);
+        return Err(Error::Version { path, version, expected: VERSION });
     }
     for (name, facts) in &manifest.files {
         let file = path.join(name);
@@ -244,7 +260,8 @@ fn read_state(path: &Path, step: u64) -> Result<State> {
             return Err(broken(&file, "is not as it was written".into()));
         }
     }
-    if !manifest.files.contains_key(STATE) || !manifest.files.contains_key(OPTIMIZER) {
+    let has = |name: &str| manifest.files.contains_key(name);
+    if !(has(STATE) && has(OPTIMIZER) && manifest.files.keys().any(|name| is_weights(name))) {
         return Err(broken(path, "lacks a file".into()));
     }
     let state: State = read_json(&path.join(STATE))?;
@@ -252,6 +269,10 @@ fn read_state(path: &Path, step: u64) -> Result<State> {
         return Err(broken(path, format!("holds step {}", state.progress.step)));
     }
     Ok(state)
+}
+
+fn is_weights(name: &str) -> bool {
+    name.starts_with("model") && name.ends_with(".safetensors")
 }
 
 fn facts_of_files(folder: &Path) -> Result<BTreeMap<String, FileFacts>> {

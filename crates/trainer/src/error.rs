@@ -74,6 +74,30 @@ pub enum Error {
         /// What this run says.
         now: String,
     },
+    /// The run is done, and what this one asks for would have given other weights.
+    #[error(
+        "{path}: the run is finished, with {key} {was}; under {now} its report would not be true",
+        path = path.display()
+    )]
+    Finished {
+        /// The last checkpoint.
+        path: PathBuf,
+        /// What differs.
+        key: String,
+        /// What the checkpoint says.
+        was: String,
+        /// What this run says.
+        now: String,
+    },
+    /// A file where a run would write its own, which no run wrote.
+    #[error(
+        "{path} is no run's, and a run would overwrite it: move it, or name another folder for the run",
+        path = path.display()
+    )]
+    NotARun {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A checkpoint that is whole by its hashes does not hold what it should.
     #[error("{path}: {what}", path = path.display())]
     Checkpoint {
@@ -81,6 +105,16 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// A checkpoint of another version of this crate.
+    #[error("{path} is of version {version}, this program reads {expected}", path = path.display())]
+    Version {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The version that is read.
+        expected: u32,
     },
     /// A file could not be read or written.
     #[error("cannot {action} {path}", path = path.display())]

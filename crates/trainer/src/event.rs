@@ -2,7 +2,7 @@
 
 use crate::{CallbackError, Confusion};
 use idiolect_model::Model;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::path::{Path, PathBuf};
 
 /// What happened, in the order it happens.
@@ -64,16 +64,19 @@ pub struct StepMetrics {
     /// Steps done.
     pub step: u64,
     /// This step's loss in nats per label.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     /// The peak-rate group's rate in this step.
     pub learning_rate: f64,
     /// The norm of this step's gradient before clipping.
+    #[serde(deserialize_with = "null_is_nan")]
     pub grad_norm: f64,
     /// Positions trained on so far.
     pub tokens: u64,
     /// Steps skipped so far.
     pub skipped: u64,
     /// Positions a second since the last report, evaluations and checkpoints not counted.
+    #[serde(deserialize_with = "null_is_nan")]
     pub tokens_per_second: f64,
     /// Seconds of training so far, evaluations and checkpoints not counted.
     pub seconds: f64,
@@ -85,10 +88,12 @@ pub struct ValidationMetrics {
     /// Steps done.
     pub step: u64,
     /// Nats per label.
+    #[serde(deserialize_with = "null_is_nan")]
     pub validation_loss: f64,
     /// Standard error of the loss over the micro-batches; absent with fewer than two.
     pub validation_stderr: Option<f64>,
     /// e to the loss.
+    #[serde(deserialize_with = "null_is_nan")]
     pub perplexity: f64,
     /// Bits per byte of text; absent where the loss covers only a part of it (masked training).
     pub bits_per_byte: Option<f64>,
@@ -103,6 +108,11 @@ pub struct ValidationMetrics {
     /// How often rows of each class were given each class, where the model classifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
+}
+
+// JSON has neither infinity nor NaN, and gets a null for both.
+fn null_is_nan<'de, D: Deserializer<'de>>(number: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(number)?.unwrap_or(f64::NAN))
 }
 
 /// What the caller may listen to, decide and add. Every method has a default; `()` is the caller that does nothing.

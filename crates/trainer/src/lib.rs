@@ -76,6 +76,7 @@ mod extras;
 mod objective;
 mod optimizers;
 mod run;
+mod run_folder;
 mod spike;
 mod validation;
 
@@ -102,5 +103,6 @@ pub use error::{CallbackError, Error, Result};
 pub use event::{Callbacks, Event, StepMetrics, ValidationMetrics};
 pub use outcome::{Outcome, RunContext, Summary};
 pub use plan::Plan;
+pub use run_folder::check_run_folder;
 pub use schedule::{Schedule, ScheduleKind};
 pub use train::train;

@@ -1,11 +1,13 @@
 //! A finished run comes in; its curves, `report.md` and the folder `model/` with its card go out.
 
 use crate::journal::History;
-use crate::run::{Run, make_folder};
+use crate::run::Run;
+use crate::run_folder::make_folder;
 use crate::svg::{Series, line_chart};
-use crate::{Callbacks, Error, Result, Summary, machine};
+use crate::{Callbacks, Error, Result, Summary};
 use idiolect_files::{AtomicFolder, write_atomic};
 use idiolect_model::Model;
+use idiolect_torch::{processor_cores, processor_name};
 use std::path::Path;
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -105,11 +107,9 @@ fn scores(summary: &Summary, own: Vec<(String, String)>) -> Vec<(String, String)
     let mut rows = own;
     if let Some(validation) = &summary.validation {
         let loss = validation.validation_loss;
-        let interval = validation.validation_stderr.map(|error| 1.96 * error);
-        let interval = interval.map_or(String::new(), |half| {
-            format!(" (95 % interval {:.4} to {:.4})", loss - half, loss + half)
-        });
-        rows.push(row("validation loss", format!("{loss:.4} nats a label{interval}")));
+        let error = validation.validation_stderr;
+        let error = error.map_or(String::new(), |error| format!(" (standard error {error:.4})"));
+        rows.push(row("validation loss", format!("{loss:.4} nats a label{error}")));
         if validation.confusion.is_none() {
             rows.push(row("validation perplexity", format!("{:.3}", validation.perplexity)));
         }
@@ -149,7 +149,7 @@ fn training(run: &Run, model: &Model, summary: &Summary) -> Vec<(String, String)
 fn machine(run: &Run, summary: &Summary) -> Vec<(String, String)> {
     let environment = &run.identity.environment;
     vec![
-        row("processor", format!("{}, {} cores", machine::processor(), machine::cores())),
+        row("processor", format!("{}, {} cores", processor_name(), processor_cores())),
         row("features", environment.processor_features.join(" ")),
         row("device", environment.device.as_str()),
         row("threads", environment.threads.to_string()),

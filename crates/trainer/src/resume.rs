@@ -25,8 +25,14 @@ const HARMLESS: [&str; 11] = [
 const SENSELESS: [&str; 2] = ["trainer.optimizer.type", "data.tokenizer"];
 
 /// Compares a checkpoint with the run that wants to go on from it. Another model, optimizer or tokenizer (whose ids mean other
-/// text), or fewer steps than are done, make no sense; all else that changes numbers is told.
-pub fn compare(path: &Path, saved: &State, now: &Identity, plan: &Plan) -> Result<Vec<String>> {
+/// text), or fewer steps than are done, make no sense; all else that changes numbers is told. Of a run that is done nothing may
+/// differ: its weights would stay, and its report would say that they came from what was never run.
+pub fn compare(
+    path: &Path,
+    saved: &State,
+    now: &Identity,
+    (plan, is_done): (&Plan, bool),
+) -> Result<Vec<String>> {
     let differs = |key: &str, was: &str, now: &str| Error::Resume {
         path: path.into(),
         key: key.into(),
@@ -42,11 +48,15 @@ pub fn compare(path: &Path, saved: &State, now: &Identity, plan: &Plan) -> Resul
         if key.starts_with("model.") || SENSELESS.contains(&key.as_str()) {
             return Err(differs(&key, &was, &now));
         }
-        if !HARMLESS.contains(&key.as_str()) {
-            warnings.push(format!(
-                "{key} was {was} and is now {now}: the run will not equal one that was never stopped"
-            ));
+        if HARMLESS.contains(&key.as_str()) {
+            continue;
         }
+        if is_done && !key.starts_with("environment.") {
+            return Err(Error::Finished { path: path.into(), key, was, now });
+        }
+        warnings.push(format!(
+            "{key} was {was} and is now {now}: the run will not equal one that was never stopped"
+        ));
     }
     Ok(warnings)
 }

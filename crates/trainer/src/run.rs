@@ -5,12 +5,12 @@ use crate::journal::{Journal, Position};
 use crate::machine::Environment;
 use crate::objective::Objective;
 use crate::optimizers::Optimizers;
+use crate::run_folder::{self, find_checkpoint, lock, write_record};
 use crate::spike::SpikeGuard;
 use crate::{Callbacks, Error, Event, Plan, Result, RunContext, TrainerConfig, resume, validation};
 use idiolect_dataset::Samples;
-use idiolect_files::{FolderLock, remove_temporaries, write_atomic};
+use idiolect_files::FolderLock;
 use idiolect_model::Model;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What [`crate::train`] was given besides model and callbacks.
@@ -58,11 +58,13 @@ impl<'a> Run<'a> {
         let mut warn = |message| callbacks.on_event(Event::Warning { message });
         let found = find_checkpoint(run_dir, config.resume, &mut warn)?;
         if let Some((path, state)) = &found {
-            resume::compare(path, state, &identity, &plan)?.into_iter().for_each(&mut warn);
+            let is_done = is_done(&plan, config, state);
+            let changed = resume::compare(path, state, &identity, (&plan, is_done))?;
+            changed.into_iter().for_each(&mut warn);
             checkpoint::load(path, model, &mut optimizers)?;
         }
+        write_record(run_dir, &setup.context.run_file)?;
         let journal = open_journal(run_dir, found.as_ref().map(|(_, state)| &state.journal), warn)?;
-        write_atomic(&run_dir.join("run.toml"), setup.context.run_file.as_bytes())?;
         model.train(true);
         let (resumed_from, state) = found.unzip();
         let progress = state.as_ref().map_or(Progress::default(), |state| state.progress);
@@ -94,7 +96,7 @@ impl<'a> Run<'a> {
 
     /// Where the checkpoints are.
     pub fn checkpoints(&self) -> PathBuf {
-        checkpoints(self.setup.run_dir)
+        run_folder::checkpoints(self.setup.run_dir)
     }
 
     /// All that a checkpoint needs besides tensors; what was reported so far is on disk when this returns.
@@ -110,16 +112,12 @@ impl<'a> Run<'a> {
     }
 }
 
-fn checkpoints(run_dir: &Path) -> PathBuf {
-    run_dir.join("checkpoints")
-}
-
-fn lock(run_dir: &Path) -> Result<FolderLock> {
-    make_folder(&checkpoints(run_dir))?;
-    let lock = FolderLock::acquire(run_dir)?;
-    remove_temporaries(run_dir)?;
-    remove_temporaries(&checkpoints(run_dir))?;
-    Ok(lock)
+/// Whether a checkpoint leaves nothing to train.
+fn is_done(plan: &Plan, config: &TrainerConfig, state: &State) -> bool {
+    let by = config.best_by.unwrap_or_default();
+    let is_out =
+        config.patience.is_some_and(|patience| by.is_out_of_patience(&state.scores, patience));
+    state.progress.step == plan.steps || is_out
 }
 
 fn prepare_libtorch(config: &TrainerConfig) {
@@ -145,63 +143,6 @@ fn identity(setup: &Setup, model: &Model) -> Result<Identity> {
     })
 }
 
-// Without a whole checkpoint the run begins anew, and what an earlier one left is set aside, not lost.
-fn find_checkpoint(
-    run_dir: &Path,
-    resume: bool,
-    warn: &mut impl FnMut(String),
-) -> Result<Option<(PathBuf, State)>> {
-    if resume {
-        let found = checkpoint::find(&checkpoints(run_dir))?;
-        for (step, error) in &found.broken {
-            checkpoint::put_by(&checkpoints(run_dir), *step)?;
-            warn(format!("the checkpoint of step {step} is not whole: {}", chain(error)));
-        }
-        if found.newest_whole.is_some() {
-            return Ok(found.newest_whole);
-        }
-    }
-    if let Some(aside) = set_aside(run_dir)? {
-        warn(format!("an earlier run's files were moved to {}", aside.display()));
-    }
-    Ok(None)
-}
-
-fn set_aside(run_dir: &Path) -> Result<Option<PathBuf>> {
-    let failed = |source| Error::Io { action: "set aside files of", path: run_dir.into(), source };
-    if fs::read_dir(checkpoints(run_dir)).map_err(failed)?.next().is_none() {
-        return remove_figures(run_dir).map(|()| None).map_err(failed);
-    }
-    let free = |count: &u32| !run_dir.join(format!("previous-{count}")).exists();
-    let aside = run_dir.join(format!("previous-{}", (1..).find(free).unwrap_or_default()));
-    make_folder(&aside)?;
-    for entry in fs::read_dir(run_dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        if is_ours(&entry.file_name().to_string_lossy()) {
-            fs::rename(entry.path(), aside.join(entry.file_name())).map_err(failed)?;
-        }
-    }
-    make_folder(&checkpoints(run_dir))?;
-    Ok(Some(aside))
-}
-
-// A run that died before its first checkpoint left nothing but figures, which are written again.
-fn remove_figures(run_dir: &Path) -> std::io::Result<()> {
-    for entry in fs::read_dir(run_dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.to_string_lossy().starts_with("events.out.tfevents.") {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn is_ours(name: &str) -> bool {
-    ["checkpoints", "curves", "metrics.jsonl", "model", "report.md", "run.toml"].contains(&name)
-        || name.starts_with("events.out.tfevents.")
-}
-
 fn open_journal(
     run_dir: &Path,
     position: Option<&Position>,
@@ -212,24 +153,4 @@ fn open_journal(
         warn("metrics.jsonl or the TensorBoard file is shorter than the checkpoint says".into());
     }
     Ok(journal)
-}
-
-/// Makes a folder and those above it.
-pub fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|source| Error::Io {
-        action: "create the folder",
-        path: path.into(),
-        source,
-    })
-}
-
-// An error and its causes in one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

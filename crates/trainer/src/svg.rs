@@ -15,7 +15,7 @@ const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 pub struct Series<'a> {
     /// What the legend calls it.
     pub name: &'a str,
-    /// Its points; those that are not finite are left out.
+    /// Its points; those that are not finite are gaps.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -78,20 +78,29 @@ fn draw_grid(svg: &mut String, x: &Axis, y: &Axis) {
 }
 
 fn draw_line(svg: &mut String, line: &Series, colour: &str, x: &Axis, y: &Axis) {
-    let points: Vec<String> = thinned(&line.points)
-        .map(|point| format!("{:.1},{:.1}", x.place(point.0), y.place(point.1)))
-        .collect();
-    if let [point] = points.as_slice() {
-        let (cx, cy) = point.split_once(',').unwrap_or_default();
-        append(svg, format_args!("<circle cx=\"{cx}\" cy=\"{cy}\" r=\"3\" fill=\"{colour}\"/>\n"));
-    } else {
-        let points = points.join(" ");
-        append(
-            svg,
-            format_args!(
-                "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\n"
+    for piece in thinned(&line.points).split(|(x, y)| !(x.is_finite() && y.is_finite())) {
+        let points: Vec<String> = piece
+            .iter()
+            .map(|point| format!("{:.1},{:.1}", x.place(point.0), y.place(point.1)))
+            .collect();
+        match piece {
+            [] => {}
+            [(px, py)] => append(
+                svg,
+                format_args!(
+                    "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>\n",
+                    x.place(*px),
+                    y.place(*py),
+                ),
             ),
-        );
+            _ => append(
+                svg,
+                format_args!(
+                    "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\n",
+                    points.join(" "),
+                ),
+            ),
+        }
     }
 }
 
@@ -109,15 +118,15 @@ fn draw_legend(svg: &mut String, name: &str, colour: &str, index: usize) {
 }
 
 // More points than pixels only make the file large.
-fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = &(f64, f64)> {
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let stride = points.len().div_ceil(2 * WIDTH as usize).max(1);
     let last = points.len().saturating_sub(1);
     points
         .iter()
         .enumerate()
         .filter(move |(index, _)| index % stride == 0 || *index == last)
-        .map(|(_, point)| point)
-        .filter(|(x, y)| x.is_finite() && y.is_finite())
+        .map(|(_, point)| *point)
+        .collect()
 }
 
 // A range of values laid over a range of pixels, with round ticks.
@@ -198,5 +207,8 @@ mod tests {
         check(&[(0.0, 1.0), (10.0, 3.0)], &["64.0,284.0 704.0,40.0", ">2.0<", ">10<"]);
         check(&[(0.0, 1e-9), (10.0, 3e-9), (20.0, f64::NAN)], &["<polyline", "e-9"]);
         check(&[(0.0, 5.0), (10.0, 5.0)], &["<polyline"]);
+        let gap = [(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 1.0), (4.0, 2.0), (5.0, 3.0)];
+        let svg = line_chart("gap", &[Series { name: "train", points: gap.to_vec() }]);
+        assert_eq!(svg.matches("<polyline").count(), 2);
     }
 }

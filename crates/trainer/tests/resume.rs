@@ -175,3 +175,67 @@ fn a_second_process_on_the_run_folder_is_refused() {
     let error = run(&gpt_config(0.0), &config(3), folder.path(), &mut ()).err().unwrap();
     assert!(error.to_string().contains("is in use by process"), "{error}");
 }
+
+#[test]
+fn a_finished_run_under_another_configuration_is_refused_and_stays_as_it_is() {
+    let folder = finished(&gpt_config(0.0), &config(4));
+    let files = ["report.md", "run.toml", "metrics.jsonl", "model/README.md"];
+    let read = || files.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+    let before = read();
+    let other = TrainerConfig { learning_rate: 2e-3, ..config(4) };
+    let error = run(&gpt_config(0.0), &other, folder.path(), &mut ()).err().unwrap();
+    assert!(matches!(&error, Error::Finished { key, .. } if key == "trainer.learning_rate"));
+    assert!(before == read());
+    run(&gpt_config(0.0), &TrainerConfig { keep_last: 1, ..config(4) }, folder.path(), &mut ())
+        .unwrap();
+    run(&gpt_config(0.0), &TrainerConfig { steps: Some(5), ..other }, folder.path(), &mut ())
+        .unwrap();
+}
+
+#[test]
+fn what_no_run_wrote_is_not_overwritten() {
+    for name in ["run.toml", "report.md", "metrics.jsonl", "model/config.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "by hand").unwrap();
+        for resume in [true, false] {
+            let config = TrainerConfig { resume, ..config(3) };
+            let error = run(&gpt_config(0.0), &config, folder.path(), &mut ()).err().unwrap();
+            assert!(matches!(error, Error::NotARun { .. }), "{error}");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "by hand");
+    }
+}
+
+#[test]
+fn a_finished_run_without_checkpoints_is_set_aside() {
+    let folder = finished(&gpt_config(0.0), &config(3));
+    std::fs::remove_dir_all(folder.path().join("checkpoints")).unwrap();
+    run(&gpt_config(0.0), &config(3), folder.path(), &mut ()).unwrap();
+    assert!(folder.path().join("previous-1/model/model.safetensors").exists());
+    assert!(folder.path().join("previous-1/report.md").exists());
+}
+
+#[test]
+fn a_checkpoint_of_another_version_is_an_error_and_stays() {
+    let folder = finished(&gpt_config(0.0), &config(3));
+    let manifest = folder.path().join("checkpoints/step-3/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("\"version\": 1", "\"version\": 9")).unwrap();
+    let error = run(&gpt_config(0.0), &config(3), folder.path(), &mut ()).err().unwrap();
+    assert!(matches!(error, Error::Version { version: 9, .. }), "{error}");
+    assert!(manifest.exists() && folder.path().join("model").exists());
+}
+
+#[test]
+fn an_older_broken_checkpoint_stays_when_another_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&gpt_config(0.0), &config(10), folder.path(), &mut Caller::stopping_at(18)).unwrap();
+    let checkpoints = folder.path().join("checkpoints");
+    std::fs::create_dir(checkpoints.join("broken-step-8")).unwrap();
+    cut(&checkpoints.join("step-8/manifest.json"));
+    run(&gpt_config(0.0), &config(10), folder.path(), &mut ()).unwrap();
+    assert!(checkpoints.join("broken-step-8").exists());
+    assert!(checkpoints.join("broken-step-8-2/manifest.json").exists());
+}

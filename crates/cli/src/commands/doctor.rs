@@ -16,8 +16,8 @@ use crate::output::Output;
 struct Findings {
     version: &'static str,
     system: String,
-    processor: Option<String>,
-    processor_features: Vec<&'static str>,
+    processor: String,
+    processor_features: Vec<String>,
     cores: usize,
     threads: i32,
     memory_bytes: Option<u64>,
@@ -47,9 +47,9 @@ fn look(device: Device) -> Findings {
     Findings {
         version: env!("CARGO_PKG_VERSION"),
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        processor: machine::processor(),
+        processor: idiolect_torch::processor_name(),
         processor_features: processor_features(),
-        cores: machine::cores(),
+        cores: idiolect_torch::processor_cores(),
         threads: idiolect_torch::threads(),
         memory_bytes: machine::memory("MemTotal"),
         memory_available_bytes: machine::memory("MemAvailable"),
@@ -75,21 +75,21 @@ fn devices() -> Vec<String> {
 }
 
 /// What matters for the speed of matrix products, of what this processor has.
-fn processor_features() -> Vec<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let found = [
-            ("avx2", is_x86_feature_detected!("avx2")),
-            ("fma", is_x86_feature_detected!("fma")),
-            ("avx512f", is_x86_feature_detected!("avx512f")),
-            ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
-            ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
-            ("amx-bf16", machine::processor_flag("amx_bf16")),
-        ];
-        found.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    Vec::new()
+fn processor_features() -> Vec<String> {
+    let matters = [
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_bf16",
+        "asimd",
+        "bf16",
+        "i8mm",
+    ];
+    let mut features = idiolect_torch::processor_features();
+    features.retain(|feature| matters.contains(&feature.as_str()));
+    features
 }
 
 fn advice(found: &Findings) -> Vec<String> {
@@ -125,10 +125,9 @@ fn for_people(found: &Findings) -> String {
     let speed = |flops: Option<f64>| {
         flops.map_or("not possible".to_owned(), |flops| format!("{:.1} GFLOP/s", flops / 1e9))
     };
-    let processor = found.processor.as_deref().unwrap_or("unknown");
     let rows = [
         ("idiolect", format!("{} on {}", found.version, found.system)),
-        ("processor", processor.to_owned()),
+        ("processor", found.processor.clone()),
         ("features", found.processor_features.join(" ")),
         ("cores", format!("{}, {} threads in use", found.cores, found.threads)),
         (

@@ -12,6 +12,7 @@ use crate::arguments::{Common, Estimate};
 use crate::machine;
 use crate::output::Output;
 use crate::run_file::{Run, RunFile};
+use crate::samples::SamplesConfig;
 
 /// The share of the matrix-product speed that a training step is taken to reach.
 const UTILISATION: f64 = 0.5;
@@ -83,7 +84,7 @@ pub fn run(estimate: &Estimate, common: &Common, output: Output) -> Result<u8> {
     let seconds = flops / (machine_flops * UTILISATION);
     let hours = seconds / 3600.0;
     let parameters = Parameters::of(&model);
-    let memory = Memory::of(&run, &model, &parameters, plan.micro_rows * columns);
+    let memory = Memory::of(&run, &model, &parameters, plan.micro_rows.saturating_mul(columns));
     let bill = Bill {
         parameters,
         memory,
@@ -150,26 +151,26 @@ impl Parameters {
             ModelConfig::Bert(bert) => bert.context_length += 1,
             _ => {}
         });
-        let vocabulary = a_row * model.vocab_size() as u64;
-        let positions = a_position * model.context_length() as u64;
-        let blocks = total.saturating_sub(vocabulary + positions);
+        let vocabulary = a_row.saturating_mul(model.vocab_size() as u64);
+        let positions = a_position.saturating_mul(model.context_length() as u64);
+        let blocks = total.saturating_sub(vocabulary.saturating_add(positions));
         Self { total, vocabulary, positions, blocks }
     }
 }
 
 impl Memory {
     fn of(run: &Run, model: &ModelConfig, parameters: &Parameters, tokens: usize) -> Self {
+        let times = |bytes: u64, count: u64| bytes.saturating_mul(count);
         let optimizer = match run.trainer.optimizer {
             // One momentum for the blocks' matrices, two moments for the rest.
-            OptimizerConfig::Muon(_) => {
-                4 * parameters.blocks + 8 * (parameters.total - parameters.blocks)
-            }
-            _ => 8 * parameters.total,
+            OptimizerConfig::Muon(_) => times(4, parameters.blocks)
+                .saturating_add(times(8, parameters.total.saturating_sub(parameters.blocks))),
+            _ => times(8, parameters.total),
         };
-        let weights = 4 * parameters.total;
-        let gradients = 4 * parameters.total;
-        let activations = activations(model, run.trainer.dtype) * tokens as u64;
-        let total = weights + gradients + optimizer + activations;
+        let (weights, gradients) = (times(4, parameters.total), times(4, parameters.total));
+        let activations = times(activations(run, model), tokens as u64);
+        let all = [weights, gradients, optimizer, activations];
+        let total = all.into_iter().fold(0, u64::saturating_add);
         let available = machine::memory("MemAvailable");
         Self { total, weights, gradients, optimizer, activations, available }
     }
@@ -177,16 +178,21 @@ impl Memory {
 
 /// Bytes that a token leaves for the backward pass (Korthikanti et al. 2022, section 4, without a stored
 /// attention matrix): in each block, both norms' inputs and outputs, queries, keys, values, the attention's
-/// output, and the MLP's inside before and after its activation.
-fn activations(model: &ModelConfig, dtype: Dtype) -> u64 {
+/// output, and the MLP's inside before and after its activation; of the head, what a masked model keeps of the
+/// logits (f32, with their softmax and gradient) where there are labels. A causal one drops them by the chunk.
+fn activations(run: &Run, model: &ModelConfig) -> u64 {
     let (layers, width, inside) = match model {
         ModelConfig::Gpt(gpt) => (gpt.n_layers, gpt.hidden_size, gpt.intermediate_size()),
         ModelConfig::Bert(bert) => (bert.n_layers, bert.hidden_size, bert.intermediate_size()),
         _ => (0, 0, 0),
     };
-    let numbers = layers * (8 * width + 3 * inside);
-    let bytes = if dtype == Dtype::Bf16 { 3 } else { 4 };
-    (numbers * bytes) as u64
+    let labelled = match &run.samples {
+        SamplesConfig::Causal(_) => 0.0,
+        SamplesConfig::Masked(config) => config.share,
+    };
+    let bytes = if run.trainer.dtype == Dtype::Bf16 { 3.0 } else { 4.0 };
+    let numbers = layers as f64 * (8.0 * width as f64 + 3.0 * inside as f64);
+    (numbers * bytes + labelled * 3.0 * 4.0 * model.vocab_size() as f64) as u64
 }
 
 fn for_people(bill: &Bill) -> String {

@@ -101,15 +101,10 @@ fn read_texts(path: &Path) -> Result<Vec<String>> {
             .with_context(|| format!("cannot read {}", path.display()))?;
         return documents.map(|document| Ok(document?.text)).collect();
     }
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.is_empty() {
+    let text = idiolect_dataset::read_text(path)?;
+    if text.is_empty() {
         bail!("{}: the file is empty, there is nothing to score", path.display());
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        anyhow::anyhow!("{}:{line}: not UTF-8", path.display())
-    })?;
     Ok(vec![text])
 }
 

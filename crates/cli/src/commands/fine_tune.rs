@@ -11,7 +11,7 @@ use idiolect_model::tch::Device;
 use idiolect_tokenizer::Tokenizer;
 use idiolect_trainer::{RunContext, TrainerConfig};
 
-use super::train::{Watch, check_memory};
+use super::train::{Watch, check_memory, failed};
 use super::{estimate, model_folder};
 use crate::arguments::{Common, Train};
 use crate::fine_tune_file::{ClassWeights, FineTuneFile, Rule, Task};
@@ -73,7 +73,7 @@ pub fn run(
         &context,
         &mut watch,
     )
-    .with_context(|| format!("training in {} failed", file.folder.display()))?;
+    .map_err(|error| failed(error, &file.folder))?;
     watch.end(&outcome, &file.folder, train)
 }
 

@@ -98,6 +98,8 @@ pub fn tokenizer(file: &RunFile, prepared: &Prepared) -> Result<(Tokenizer, Path
         return Ok((Tokenizer::from_folder(&folder)?, folder));
     }
     let _lock = lock(&file.folder)?;
+    // Now, so that a folder in the way does not cost a training.
+    let making = AtomicFolder::replacing_ours(&folder, KEY)?;
     let mut progress = Progress::new("tokenizer");
     let mut broken = None;
     // A document that cannot be read ends the iterator, and then the training.
@@ -114,10 +116,9 @@ pub fn tokenizer(file: &RunFile, prepared: &Prepared) -> Result<(Tokenizer, Path
         return Err(error).context("cannot read the training documents");
     }
     let tokenizer = tokenizer.context("cannot train the tokenizer")?;
-    let making = AtomicFolder::create(&folder)?;
     tokenizer.save_folder(making.path())?;
+    finish_stage(making.path(), &key)?;
     making.commit()?;
-    finish_stage(&folder, &key)?;
     progress.finish(&format!("{} ids in {}", tokenizer.vocab_size(), folder.display()));
     Ok((tokenizer, folder))
 }
@@ -173,11 +174,14 @@ fn shards(
 }
 
 fn data_key(config: &DataConfig) -> Result<String> {
-    let mut parts = vec![serde_json::to_string(config)?];
+    // By what the paths lead to: the run's record names them in another way.
+    let settings = DataConfig { paths: Vec::new(), ..config.clone() };
+    let mut parts = vec![serde_json::to_string(&settings)?];
     for file in find_files(&config.paths).context(NO_DATA)? {
-        let path = file.path.display();
-        let metadata = file.path.metadata().with_context(|| format!("cannot look at {path}"))?;
-        parts.push(format!("{path} {} {:?}", file.bytes, metadata.modified().ok()));
+        let what = || format!("cannot look at {}", file.path.display());
+        let path = file.path.canonicalize().with_context(what)?;
+        let changed = path.metadata().with_context(what)?.modified().ok();
+        parts.push(format!("{} {} {changed:?}", path.display(), file.bytes));
     }
     Ok(hash(&parts.iter().map(String::as_str).collect::<Vec<_>>()))
 }

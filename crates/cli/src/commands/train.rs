@@ -10,6 +10,7 @@ use idiolect_tokenizer::Tokenizer;
 use idiolect_torch::tch::Device;
 use idiolect_trainer::{
     CallbackError, Callbacks, Event, Outcome, RunContext, Summary, ValidationMetrics,
+    check_run_folder,
 };
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
     }
     let file = RunFile::of(source, common)?;
     let run = file.validate()?;
+    check_run_folder(&run.folder)?;
     let prepared = stages::documents(&file)?;
     let (tokenizer, _) = stages::tokenizer(&file, &prepared)?;
     let samples = stages::samples(&run, &prepared, &tokenizer)?;
@@ -58,8 +60,19 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
         },
         &mut watch,
     )
-    .with_context(|| format!("training in {} failed", run.folder.display()))?;
+    .map_err(|error| failed(error, &run.folder))?;
     watch.end(&outcome, &run.folder, train)
+}
+
+/// Why training ended, and what to type where that is known.
+pub(super) fn failed(error: idiolect_trainer::Error, folder: &Path) -> anyhow::Error {
+    let advice = match error {
+        idiolect_trainer::Error::Finished { .. } => {
+            "; --restart begins anew and keeps what is there, --set run=FOLDER leads elsewhere"
+        }
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("training in {} failed{advice}", folder.display()))
 }
 
 /// Refuses a model whose weights and what training keeps beside them no memory of this machine holds: the system would

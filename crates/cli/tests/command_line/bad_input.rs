@@ -114,7 +114,7 @@ fn what_is_broken_in_a_model_folder_is_told() {
         &place,
         &["evaluate", "--model", "run", "--task", "perplexity", "--data", "binary.txt"],
         1,
-        "binary.txt:2",
+        "binary.txt, line 2",
     );
     check(
         &place,

@@ -3,6 +3,7 @@
 mod bad_input;
 mod fine_tuning;
 mod models;
+mod run_folder;
 mod stopping;
 mod support;
 mod whole_way;

@@ -10,10 +10,10 @@ mod split;
 
 use crate::config::{DataConfig, OnBadRow};
 use crate::error::{Error, IoContext, Result};
-use crate::folder::OutFolder;
 use crate::progress::{OnProgress, Progress, report};
 use crate::read::{Block, BlockReader, InputFile, Source, Unit, find_files};
 use crate::report::{Reason, Report};
+use idiolect_files::AtomicFolder;
 use rayon::prelude::*;
 use rows::{Cleaned, Kept, Outcome, clean_block};
 use seen::Seen;
@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub fn prepare(config: &DataConfig, out: &Path, on_progress: OnProgress<'_>) -> Result<Report> {
     config.validate()?;
     let files = find_files(&config.paths)?;
-    let folder = OutFolder::create(out, REPORT_FILE)?;
+    let folder = AtomicFolder::replacing_ours(out, REPORT_FILE)?;
     let splitter = Splitter::create(config.validation.clone(), folder.path(), out)?;
     let mut run = Run {
         config,

@@ -3,7 +3,7 @@
 use super::format::{ALIGNMENT, BYTES, ENDS, Header, IDS, id_width, is_section_name};
 use super::set::{SIDECAR_FILE, ShardEntry, ShardSet, Sidecar};
 use crate::error::{Error, IoContext, Result};
-use crate::folder::OutFolder;
+use idiolect_files::AtomicFolder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -59,7 +59,7 @@ impl ShardConfig {
 pub struct ShardWriter {
     config: ShardConfig,
     tokenizer: [u8; 32],
-    folder: OutFolder,
+    folder: AtomicFolder,
     out: PathBuf,
     shard: Option<ShardFile>,
     done: Vec<ShardEntry>,
@@ -83,7 +83,7 @@ impl ShardWriter {
             return refuse("planes", "need names of their own, of at most 16 of a-z, 0-9 and _");
         }
         Ok(ShardWriter {
-            folder: OutFolder::create(out, SIDECAR_FILE)?,
+            folder: AtomicFolder::replacing_ours(out, SIDECAR_FILE)?,
             tokenizer: *tokenizer.as_bytes(),
             out: out.to_path_buf(),
             config,

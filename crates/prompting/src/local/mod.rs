@@ -99,7 +99,7 @@ impl LocalBackend {
     /// A prompt's ids as the model sees them: an empty one becomes the token that begins a text.
     pub fn prompt_ids(&self, prompt: &str) -> Result<Vec<u32>> {
         let ids = self.tokenizer.encode(prompt);
-        match (ids.is_empty(), self.tokenizer.eos_id()) {
+        match (ids.is_empty(), self.tokenizer.bos_id().or(self.tokenizer.eos_id())) {
             (false, _) => Ok(ids),
             (true, Some(start)) => Ok(vec![start]),
             (true, None) => Err(Error::Request {
