@@ -1,7 +1,9 @@
 //! How fast text becomes ids, ids become text, and ids become batches.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use idiolect_dataset::{CausalConfig, CausalSamples, Order, Samples, TokenStore};
+use idiolect_dataset::{
+    CausalConfig, CausalSamples, MaskVocab, MaskedConfig, MaskedSamples, Order, Samples, TokenStore,
+};
 use idiolect_tokenizer::{TrainConfig, train};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -25,13 +27,24 @@ fn tokens(c: &mut Criterion) {
 }
 
 fn batches(c: &mut Criterion) {
-    let store = TokenStore::new((0..1_000_000u32).map(|n| n % 4096).collect());
-    let samples = CausalSamples::new(Arc::new(store), CausalConfig::new(256)).expect("windows");
+    const VOCAB: u32 = 4096;
+    let store = Arc::new(TokenStore::new((0..1_000_000).map(|n| n % (VOCAB - 4) + 4).collect()));
+    let causal = CausalSamples::new(store.clone(), CausalConfig::new(256)).expect("windows");
+    batch(c, "causal 16x256", &causal);
+    // Ids 0 to 3 are [PAD], [CLS], [SEP] and [MASK].
+    let special = (0..VOCAB).map(|id| id < 4).collect();
+    let continues_word = vec![false; VOCAB as usize];
+    let vocab = MaskVocab { pad: 0, cls: 1, sep: 2, mask: 3, special, continues_word };
+    let masked = MaskedSamples::new(store, vocab, MaskedConfig::new(256)).expect("windows");
+    batch(c, "masked 16x256", &masked);
+}
+
+fn batch(c: &mut Criterion, name: &str, samples: &dyn Samples) {
     let order = Order::new(0, 0, samples.len());
     let mut cursor = 0;
     let mut group = c.benchmark_group("batches");
     group.throughput(Throughput::Elements(16 * 256));
-    group.bench_function("causal 16x256", |b| {
+    group.bench_function(name, |b| {
         b.iter(|| {
             let rows: Vec<u64> =
                 (0..16).map(|row| order.at((cursor + row) % samples.len())).collect();

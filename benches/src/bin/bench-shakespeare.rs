@@ -39,7 +39,7 @@ fn main() -> Result<()> {
     trainer.seed = options.seed;
     trainer.steps = options.steps.or(trainer.steps);
     idiolect_torch::set_threads(std::thread::available_parallelism()?.get() as i32);
-    let folder = std::env::temp_dir().join(format!("idiolect-race-{}", std::process::id()));
+    let folder = tempfile::tempdir()?;
 
     let mut clock = Clock { start: Instant::now(), seconds: 0.0 };
     let (characters, train, held_out) = read(&options.data)?;
@@ -51,12 +51,12 @@ fn main() -> Result<()> {
         &train,
         None,
         &trainer,
-        &folder,
+        folder.path(),
         &context,
         &mut clock,
     )?;
     ensure!(matches!(outcome, Outcome::Finished(_)), "the run was stopped");
-    std::fs::remove_dir_all(&folder)?;
+    drop(folder);
 
     let loss = score(&trained, &held_out)?;
     if let Some(save) = &options.save {
