@@ -1,6 +1,7 @@
 //! The section `[data]` of a run file: where documents come from and what is done to them.
 
 use crate::error::{Error, Result};
+use crate::read::InputFile;
 use serde::{Deserialize, Serialize};
 
 /// Where documents come from, how they are cleaned and how they are split.
@@ -16,9 +17,9 @@ use serde::{Deserialize, Serialize};
 pub struct DataConfig {
     /// Files, folders (every file below that is not hidden, in order of name) and globs. `.gz` and `.zst` are unpacked.
     pub paths: Vec<String>,
-    /// What the files hold.
-    #[serde(default)]
-    pub format: Format,
+    /// What the files hold. Not said, their names tell: JSONL where all end in `.jsonl` (before `.gz` or `.zst`), else text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// What of a text file is one document. JSONL has one a line.
     #[serde(default)]
     pub document: DocumentKind,
@@ -54,7 +55,7 @@ impl DataConfig {
     pub fn new(paths: impl IntoIterator<Item = impl Into<String>>) -> DataConfig {
         DataConfig {
             paths: paths.into_iter().map(Into::into).collect(),
-            format: Format::default(),
+            format: None,
             document: DocumentKind::default(),
             field: default_field(),
             on_bad_row: OnBadRow::default(),
@@ -67,16 +68,40 @@ impl DataConfig {
         }
     }
 
+    /// The same with the format that the names of its files tell, where it says none.
+    pub(crate) fn with_format_of(&self, files: &[InputFile]) -> Result<DataConfig> {
+        let is_jsonl = |file: &InputFile| {
+            let name = file.path.to_string_lossy();
+            let packed = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end));
+            packed.unwrap_or(&name).ends_with(".jsonl")
+        };
+        if self.format.is_some() {
+            return Ok(self.clone());
+        }
+        let rows = files.iter().filter(|file| is_jsonl(file)).count();
+        let told = match rows {
+            0 => Format::Text,
+            all if all == files.len() => Format::Jsonl,
+            _ => {
+                let what = "must be given: some of the files are .jsonl and some are not".into();
+                return Err(Error::Config { key: "data.format", what });
+            }
+        };
+        let config = DataConfig { format: Some(told), ..self.clone() };
+        config.validate()?;
+        Ok(config)
+    }
+
     /// Refuses what cannot be carried out, naming the key.
     pub fn validate(&self) -> Result<()> {
         let refuse = |key, what: &str| Err(Error::Config { key, what: what.to_string() });
         if self.paths.is_empty() {
             return refuse("data.paths", "names no file");
         }
-        if self.format == Format::Jsonl && self.document != DocumentKind::default() {
+        if self.format == Some(Format::Jsonl) && self.document != DocumentKind::default() {
             return refuse("data.document", "applies to format = \"text\"; JSONL has one a line");
         }
-        if self.format == Format::Text && self.field != default_field() {
+        if self.format == Some(Format::Text) && self.field != default_field() {
             return refuse("data.field", "applies to format = \"jsonl\"");
         }
         if self.max_document_bytes == 0 {
@@ -97,11 +122,10 @@ impl DataConfig {
 }
 
 /// What a file holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// Plain UTF-8.
-    #[default]
     Text,
     /// One JSON object a line.
     Jsonl,

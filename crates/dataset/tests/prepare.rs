@@ -29,7 +29,7 @@ fn lines() -> DataConfig {
 }
 
 fn jsonl() -> DataConfig {
-    DataConfig { format: Format::Jsonl, validation: no_split(), ..DataConfig::new([""]) }
+    DataConfig { format: Some(Format::Jsonl), validation: no_split(), ..DataConfig::new([""]) }
 }
 
 /// Writes one input file, prepares it and gives the report and both sides.
@@ -221,4 +221,28 @@ proptest! {
         prop_assert!(train.is_subset(&all_train));
         prop_assert!(validation.is_subset(&all_validation));
     }
+}
+
+#[test]
+fn the_format_is_told_by_the_names_of_the_files() {
+    let check = |name: &str, expected: &[&str]| {
+        let (_, train, _) = run(name, b"{\"text\":\"a\"}\n{\"text\":\"b\"}\n", plain()).unwrap();
+        assert_eq!(train, expected, "{name}");
+    };
+    check("a.jsonl", &["a", "b"]);
+    check("a.txt", &["{\"text\":\"a\"}\n{\"text\":\"b\"}\n"]);
+    let error = run("a.jsonl", b"{}", lines()).unwrap_err().to_string();
+    assert!(error.contains("data.document"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.jsonl", "b.txt"] {
+        fs::write(folder.path().join(name), "{}").unwrap();
+    }
+    let config = DataConfig::new([folder.path().display().to_string()]);
+    let error = prepare(&config, &folder.path().join("out"), &mut go_on).unwrap_err();
+    assert!(error.to_string().contains("`data.format`: must be given"), "{error}");
+}
+
+fn plain() -> DataConfig {
+    DataConfig { validation: no_split(), ..DataConfig::new([""]) }
 }

@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub fn prepare(config: &DataConfig, out: &Path, on_progress: OnProgress<'_>) -> Result<Report> {
     config.validate()?;
     let files = find_files(&config.paths)?;
+    let config = &config.with_format_of(&files)?;
     let folder = AtomicFolder::replacing_ours(out, REPORT_FILE)?;
     let splitter = Splitter::create(config.validation.clone(), folder.path(), out)?;
     let mut run = Run {

@@ -61,14 +61,14 @@ fn text_of<'a>(bytes: &'a [u8], row: &Row, config: &DataConfig) -> Result<Cow<'a
         return Err(BadRow::too_large(config.max_document_bytes));
     };
     match config.format {
-        Format::Text => from_bytes(&bytes[range]),
-        Format::Jsonl => from_json(&bytes[range], &config.field),
+        Some(Format::Jsonl) => from_json(&bytes[range], &config.field),
+        _ => from_bytes(&bytes[range]),
     }
 }
 
 fn alone(mut bytes: Vec<u8>, row: &Row, config: &DataConfig) -> Result<Cow<'static, str>, BadRow> {
     match (&row.range, config.format) {
-        (Some(range), Format::Text) => {
+        (Some(range), None | Some(Format::Text)) => {
             bytes.truncate(range.end);
             bytes.drain(..range.start);
             from_owned_bytes(bytes)

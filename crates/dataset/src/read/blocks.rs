@@ -21,9 +21,9 @@ pub(crate) enum Unit {
 impl Unit {
     pub(crate) fn of(config: &DataConfig) -> Unit {
         match (config.format, config.document) {
-            (Format::Text, DocumentKind::File) => Unit::File,
-            (Format::Text, DocumentKind::BlankLine) => Unit::BlankLine,
-            (Format::Text, DocumentKind::Line) | (Format::Jsonl, _) => Unit::Line,
+            (Some(Format::Jsonl), _) | (_, DocumentKind::Line) => Unit::Line,
+            (_, DocumentKind::File) => Unit::File,
+            (_, DocumentKind::BlankLine) => Unit::BlankLine,
         }
     }
 }
