@@ -9,7 +9,7 @@ use crate::gpt::Heads;
 use crate::init::Init;
 use crate::layers::{
     AttentionConfig, Block, BlockConfig, BlockInits, Embedding, Form, Linear, Norm, Pass, Rotary,
-    RotaryConfig, Sight, Turn, View, Wiring, activate, drop,
+    RotaryConfig, Sight, Turn, Unpadded, View, Wiring, activate, drop,
 };
 use crate::parameter::{Builder, Fill, Parameter, ParameterKind, Path};
 use crate::{Inputs, Result};
@@ -160,31 +160,44 @@ impl Bert {
 
     /// The last hidden states, `[B, T, D]`.
     pub(crate) fn hidden_states(&self, inputs: &Inputs) -> Result<Tensor> {
-        self.run(inputs, &mut |_| ())
+        self.run(inputs, None)
     }
 
     /// The hidden states before the first layer and after each, `[B, T, D]`, the last normalised where
     /// norms come first.
     pub(crate) fn hidden_states_all(&self, inputs: &Inputs) -> Result<Vec<Tensor>> {
         let mut all = Vec::new();
-        let last = self.run(inputs, &mut |x| all.push(x.shallow_clone()))?;
+        let last = self.run(inputs, Some(&mut all))?;
         all.pop();
         all.push(last);
         Ok(all)
     }
 
-    /// `on_layer` sees the embedding and what each block makes of it.
-    fn run(&self, inputs: &Inputs, on_layer: &mut dyn FnMut(&Tensor)) -> Result<Tensor> {
+    /// `states` receives the embedding and what each block makes of it. Blocks compute nothing for
+    /// padding at the end of rows.
+    fn run(&self, inputs: &Inputs, mut states: Option<&mut Vec<Tensor>>) -> Result<Tensor> {
+        let unpadded = Unpadded::of(inputs);
+        let padded = |x: &Tensor| match &unpadded {
+            Some(unpadded) => unpadded.restore(x),
+            None => x.shallow_clone(),
+        };
         let mut x = self.embed(inputs)?; // [B, T, D]
-        let pass = self.pass(inputs);
-        on_layer(&x);
+        if let Some(unpadded) = &unpadded {
+            x = unpadded.take(&x); // [1, N, D]
+        }
+        let pass = self.pass(inputs, unpadded.as_ref());
+        if let Some(states) = &mut states {
+            states.push(padded(&x));
+        }
         for block in &self.blocks {
             x = block.forward(x, &pass, None)?;
-            on_layer(&x);
+            if let Some(states) = &mut states {
+                states.push(padded(&x));
+            }
         }
         match &self.norm {
-            Some(norm) => norm.forward(&x),
-            None => Ok(x),
+            Some(norm) => Ok(padded(&norm.forward(&x)?)),
+            None => Ok(padded(&x)),
         }
     }
 
@@ -215,7 +228,7 @@ impl Bert {
     }
 
     /// What all layers share.
-    fn pass(&self, inputs: &Inputs) -> Pass {
+    fn pass(&self, inputs: &Inputs, unpadded: Option<&Unpadded>) -> Pass {
         let view = View {
             causal: false,
             window: None,
@@ -226,15 +239,21 @@ impl Bert {
             kind: self.token.weight.kind(),
             device: self.token.weight.device(),
         };
-        let angles = |rotary: &Rotary| match &inputs.position_ids {
-            Some(position_ids) => rotary.at(position_ids),
-            None => rotary.range(0, view.length),
+        let given = inputs.position_ids.as_ref();
+        let angles = |rotary: &Rotary| match (unpadded, given) {
+            (Some(unpadded), _) => rotary.at(&unpadded.position_ids(given)),
+            (None, Some(position_ids)) => rotary.at(position_ids),
+            (None, None) => rotary.range(0, view.length),
         };
-        let whole = Sight { mask: view.mask(), angles: self.rotary.as_ref().map(angles) };
+        let mask = |view: View<'_>| match unpadded {
+            Some(unpadded) => unpadded.mask(view),
+            None => view.mask(),
+        };
+        let whole = Sight { mask: mask(view), angles: self.rotary.as_ref().map(angles) };
         let local = self.config.local_attention.map(|across| {
             let view = View { window: Some(across as i64 / 2 + 1), ..view };
             let rotary = self.local_rotary.as_ref().or(self.rotary.as_ref());
-            Sight { mask: view.mask(), angles: rotary.map(angles) }
+            Sight { mask: mask(view), angles: rotary.map(angles) }
         });
         Pass { whole, local, training: self.training, start: 0 }
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{distance, inputs, random, row, small_bert, small_gpts};
+use common::{distance, inputs, random, row, small_bert, small_berts, small_gpts};
 use idiolect_model::tch::{Device, Kind, Tensor};
 use idiolect_model::{
     Allowed, FinishReason, GenerationConfig, Inputs, Model, ModelConfig, TokenMask,
@@ -16,8 +16,12 @@ fn gpts() -> Vec<Model> {
 
 fn all() -> Vec<Model> {
     let mut models = gpts();
-    models.push(random(ModelConfig::Bert(small_bert())));
+    models.extend(berts());
     models
+}
+
+fn berts() -> Vec<Model> {
+    small_berts().into_iter().map(|config| random(ModelConfig::Bert(config))).collect()
 }
 
 fn logits(model: &Model, inputs: &Inputs) -> Tensor {
@@ -75,6 +79,26 @@ proptest! {
             prop_assert!(!bool::try_from(long.isnan().any()).unwrap());
             let kept = long.narrow(1, 0, ids.len() as i64);
             prop_assert!(distance(&kept, &logits(&model, &inputs(ids))) < 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_padded_batch_is_its_sequences(a in ids(), b in ids(), fill in 0i64..23) {
+        let length = a.len().max(b.len());
+        let rows = [&a, &b].map(|ids| {
+            let mask = row(&(0..length).map(|at| i64::from(at < ids.len())).collect::<Vec<_>>());
+            let padding = std::iter::repeat_n(fill, length - ids.len());
+            (row(&ids.iter().copied().chain(padding).collect::<Vec<_>>()), mask)
+        });
+        let both = |pick: fn(&(Tensor, Tensor)) -> &Tensor| Tensor::cat(&rows.each_ref().map(pick), 0);
+        let batch = Inputs { attention_mask: Some(both(|row| &row.1)), ..Inputs::new(both(|row| &row.0)) };
+        for model in all() {
+            let together = logits(&model, &batch);
+            for (at, ids) in [&a, &b].into_iter().enumerate() {
+                let alone = logits(&model, &inputs(ids)).squeeze_dim(0);
+                let kept = together.get(at as i64).narrow(0, 0, ids.len() as i64);
+                prop_assert!(distance(&kept, &alone) < 1e-5);
+            }
         }
     }
 
@@ -140,7 +164,7 @@ fn the_count_of_a_configuration_is_that_of_its_model() {
 #[test]
 fn a_seed_gives_one_start_and_a_sensible_loss() {
     let configs = small_gpts().into_iter().map(ModelConfig::Gpt);
-    for config in configs.chain([ModelConfig::Bert(small_bert())]) {
+    for config in configs.chain(small_berts().into_iter().map(ModelConfig::Bert)) {
         let new = |seed| Model::new(&config, seed, Device::Cpu).unwrap();
         let (model, ids) = (new(1), row(&[1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!(bits(&model), bits(&new(1)));

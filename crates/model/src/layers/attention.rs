@@ -148,18 +148,32 @@ impl Attention {
             None => (k, v),
         };
         let dropout = if pass.training { self.config.dropout } else { 0.0 };
-        let seen = match self.config.softcap {
-            Some(cap) => self.capped([&q, &k, &v], &sight.mask, cap, dropout),
-            None => self.plain([&q, &k, &v], &sight.mask, dropout),
-        }; // [B, H, T, d]
+        let seen = self.attend([&q, &k, &v], &sight.mask, dropout); // [B, H, T, d]
         self.out.forward(&seen.transpose(1, 2).flatten(2, 3))
+    }
+
+    /// Queries `[B, H, T, d]`, keys and values `[B, K, S, d]` to `[B, H, T, d]`.
+    fn attend(&self, parts: [&Tensor; 3], mask: &Mask, dropout: f64) -> Tensor {
+        let Mask::Each(sequences) = mask else {
+            return match self.config.softcap {
+                Some(cap) => self.capped(parts, mask, cap, dropout),
+                None => self.plain(parts, mask, dropout),
+            };
+        };
+        let mut start = 0;
+        let one = |(length, mask): &(i64, Mask)| {
+            let [q, k, v] = parts.map(|part| part.narrow(2, start, *length));
+            start += length;
+            self.attend([&q, &k, &v], mask, dropout)
+        };
+        Tensor::cat(&sequences.iter().map(one).collect::<Vec<_>>(), 2)
     }
 
     /// By libtorch's fused kernels: queries `[B, H, T, d]`, keys and values `[B, K, S, d]`.
     fn plain(&self, [q, k, v]: [&Tensor; 3], mask: &Mask, dropout: f64) -> Tensor {
         let additive = match mask {
             Mask::Additive(mask) => Some(mask),
-            Mask::Open | Mask::Causal => None,
+            _ => None,
         };
         // A single query sees all keys there are.
         let causal = matches!(mask, Mask::Causal) && q.size()[2] > 1;
@@ -178,13 +192,12 @@ impl Attention {
         let scores = grouped.matmul(&k.unsqueeze(2).transpose(3, 4)); // [B, K, H / K, T, S]
         let scores = (scores / cap).tanh() * cap;
         let scores = match mask {
-            Mask::Open => scores,
-            Mask::Causal if size[2] == 1 => scores,
-            Mask::Causal => {
+            Mask::Causal if size[2] > 1 => {
                 let all = Tensor::ones([size[2], size[2]], (Kind::Bool, q.device()));
                 scores.masked_fill(&all.triu(1), f64::NEG_INFINITY)
             }
             Mask::Additive(mask) => scores + mask.unsqueeze(2),
+            _ => scores,
         };
         let shares = scores.softmax(-1, Kind::Float).to_kind(v.kind());
         let shares = if dropout > 0.0 { shares.dropout(dropout, true) } else { shares };

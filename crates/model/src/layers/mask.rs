@@ -11,6 +11,8 @@ pub(crate) enum Mask {
     Causal,
     /// Added to the scores, `[B, 1, T, S]`: 0 where seen, minus infinity elsewhere.
     Additive(Tensor),
+    /// Sequences of these lengths lie side by side in one row, each with a mask of its own.
+    Each(Vec<(i64, Mask)>),
 }
 
 /// What a mask follows from. T positions from `start` on look at all up to them.

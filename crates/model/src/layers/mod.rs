@@ -11,6 +11,7 @@ mod mask;
 mod mlp;
 mod norm;
 mod rotary;
+mod unpadded;
 mod weight;
 
 pub(crate) use attention::{
@@ -24,4 +25,5 @@ pub(crate) use mask::{Mask, View};
 pub(crate) use mlp::{Mlp, MlpNames, activate};
 pub(crate) use norm::Norm;
 pub(crate) use rotary::{Angles, Rotary, RotaryConfig, Turn};
+pub(crate) use unpadded::Unpadded;
 pub(crate) use weight::Weight;

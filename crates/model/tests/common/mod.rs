@@ -3,7 +3,9 @@
 
 use idiolect_files::safetensors::{Dtype, SafetensorsFile};
 use idiolect_model::tch::{Device, Kind, Tensor};
-use idiolect_model::{BertConfig, GptConfig, Inputs, Mlp, Model, ModelConfig};
+use idiolect_model::{
+    BertConfig, GptConfig, Inputs, LayerType, Mlp, Model, ModelConfig, Norm, Positions,
+};
 use std::path::Path;
 
 /// A small configuration of each layout.
@@ -22,7 +24,50 @@ pub fn small_gpts() -> Vec<GptConfig> {
         GptConfig { tie_embeddings: true, attention_bias: true, ..small(GptConfig::llama_small()) },
         GptConfig { head_dim: Some(6), mlp: Mlp::GatedGelu, ..small(GptConfig::qwen3_small()) },
         GptConfig { n_kv_heads: Some(1), ..small(GptConfig::depth(1)) },
+        gemma(small(GptConfig::llama_small())),
+        // GPT-NeoX.
+        GptConfig {
+            positions: Positions::Rotary,
+            partial_rotary_factor: 0.5,
+            parallel_residual: true,
+            tie_embeddings: false,
+            ..small(GptConfig::gpt2())
+        },
     ]
+}
+
+/// Gemma 2: a window, bent scores, norms around each half.
+fn gemma(config: GptConfig) -> GptConfig {
+    GptConfig {
+        norm: Norm::RmsNormOffset,
+        mlp: Mlp::GatedGeluTanh,
+        post_norm: true,
+        scale_embeddings: true,
+        tie_embeddings: true,
+        head_dim: Some(6),
+        query_pre_attn_scalar: Some(10.0),
+        attention_softcap: Some(2.0),
+        logit_softcap: Some(3.0),
+        sliding_window: Some(5),
+        layer_types: vec![LayerType::SlidingAttention, LayerType::FullAttention],
+        norm_epsilon: 1e-6,
+        ..config
+    }
+}
+
+/// BERT, and ModernBERT with a window that is shorter than the context.
+pub fn small_berts() -> Vec<BertConfig> {
+    let modern = BertConfig {
+        local_attention: Some(4),
+        layer_types: vec![LayerType::FullAttention, LayerType::SlidingAttention],
+        vocab_size: 23,
+        context_length: 16,
+        hidden_size: 16,
+        n_layers: 2,
+        n_heads: 4,
+        ..BertConfig::modern_mini()
+    };
+    vec![small_bert(), modern]
 }
 
 pub fn small_bert() -> BertConfig {
