@@ -294,12 +294,12 @@ fn generation(root: &Path, name: &str, arguments: &Arguments) -> Result<Vec<Comp
     let gguf = text(&gguf);
     let sides = |case: &str| match case {
         "int4" | "llama.cpp" => {
-            vec![us(&plain, "int4", "1"), peer("llama.cpp Q4_1", format!("llama {gguf}"))]
+            vec![us(&gguf, "int4", "1"), peer("llama.cpp Q4_1", format!("llama {gguf}"))]
         }
-        "int8" => vec![us(&plain, "int8", "1"), peer("llama.cpp Q8_0", format!("llama {eight}"))],
+        "int8" => vec![us(&eight, "int8", "1"), peer("llama.cpp Q8_0", format!("llama {eight}"))],
         "batch8" => {
-            let one = Side { name: "ours, batch 1", ..us(&plain, "int4", "1") };
-            vec![us(&plain, "int4", "8"), one]
+            let one = Side { name: "ours, batch 1", ..us(&gguf, "int4", "1") };
+            vec![us(&gguf, "int4", "8"), one]
         }
         case => {
             let dtype = case.trim_start_matches("pytorch-");

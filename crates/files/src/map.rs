@@ -2,7 +2,7 @@
 
 use crate::error::{Error, IoContext, Result};
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 /// A file's bytes, read by the operating system when they are first touched.
@@ -32,6 +32,23 @@ impl Map {
         #[allow(unsafe_code)]
         let map = unsafe { memmap2::Mmap::map(&file) }.on("map", path)?;
         Ok(Map(map))
+    }
+
+    /// Gives the memory of a range back to the operating system, which reads it again when it is next touched.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        // Sound because the map is of a file and never written to: what is dropped is what the file holds. That it may fail, or
+        // not be there on a system, costs memory and nothing else.
+        #[cfg(unix)]
+        #[allow(unsafe_code)]
+        let _ = unsafe {
+            self.0.unchecked_advise_range(
+                memmap2::UncheckedAdvice::DontNeed,
+                range.start,
+                range.len(),
+            )
+        };
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

@@ -55,10 +55,13 @@ impl Model {
     }
 
     /// The same for inference on the CPU, with the matrices of a decoder in fewer bits. Such a model has no parameters
-    /// but its vectors: it can be neither trained nor saved. No more than one matrix at a time is there in full.
+    /// but its vectors: it can be neither trained nor saved. No more than one matrix at a time is there in full. Blocks of a
+    /// GGUF file that have the format wanted are taken as they are.
     pub fn load_packed(dir: &Path, quantize: Quantize) -> Result<Self> {
         let (config, weights) = open(dir)?;
         let heads = heads_in(&config, &weights)?;
+        // A tokenizer that was read before this leaves as much as the weights take.
+        idiolect_torch::release_memory();
         let mut model = Self::build(&config, heads, Fill::Later, Device::Cpu, Kind::Float)?;
         weights.check_left(model.parameters(), is_tied(&config))?;
         let Self::Gpt(gpt) = &mut model else {
@@ -66,6 +69,10 @@ impl Model {
         };
         idiolect_torch::catch(|| {
             fill_packed(gpt, &mut |parameter, may_be_packed| {
+                let takes = |format| quantize.takes(parameter.kind, format);
+                if may_be_packed && let Some(packed) = weights.packed(parameter, &takes)? {
+                    return Ok(Some(packed));
+                }
                 weights.fill(parameter)?;
                 if may_be_packed { quantize.pack(parameter) } else { Ok(None) }
             })

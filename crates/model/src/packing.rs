@@ -26,6 +26,12 @@ impl Quantize {
         }
     }
 
+    /// Whether a parameter of this kind may keep blocks of a format that a file has it in.
+    pub(crate) fn takes(self, kind: ParameterKind, format: BlockFormat) -> bool {
+        let is_four = matches!(format, BlockFormat::Q4_0 | BlockFormat::Q4_1);
+        format == self.format(kind) || (self == Self::Int4 && is_four)
+    }
+
     /// The parameter packed, or nothing where it stays as it is: vectors, and rows that blocks of 32 do not divide.
     pub(crate) fn pack(self, parameter: &Parameter) -> Result<Option<PackedMatrix>> {
         match parameter.tensor.size()[..] {

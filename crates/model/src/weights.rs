@@ -4,7 +4,7 @@ use crate::gguf::Gguf;
 use crate::parameter::{Parameter, Stored};
 use crate::{Error, Result};
 use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
-use idiolect_torch::NoGrad;
+use idiolect_torch::{BlockFormat, NoGrad, PackedMatrix, packable};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -79,16 +79,31 @@ impl Source {
         }
     }
 
-    /// A tensor in memory of its own: a map's alignment would change sums.
-    fn tensor(&self, name: &str) -> std::result::Result<Tensor, Problem> {
+    /// The size of a tensor.
+    fn shape(&self, name: &str) -> Option<Vec<i64>> {
         match self {
-            Self::Gguf(file) => file.tensor(name).ok_or("is missing")?.map_err(Problem::Error),
+            Self::Gguf(file) => file.shape(name),
+            Self::Safetensors(file) => {
+                let (info, _) = file.get(name)?;
+                Some(info.shape.iter().map(|&size| size as i64).collect())
+            }
+        }
+    }
+
+    /// Copies a tensor into `target` of its size, by memory of its own: a map's alignment would change sums.
+    fn copy_to(&self, name: &str, target: &mut Tensor) -> std::result::Result<(), Problem> {
+        match self {
+            Self::Gguf(file) => {
+                file.copy_to(name, target).ok_or("is missing")?.map_err(Problem::Error)
+            }
             Self::Safetensors(file) => {
                 let (info, bytes) = file.get(name).ok_or("is missing")?;
-                let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
                 let kind = kind_of(info.dtype).ok_or("is not of f32, f16 or bf16")?;
-                idiolect_torch::catch(|| Tensor::from_data_size(bytes, &shape, kind))
-                    .map_err(|error| Problem::Error(error.into()))
+                let shape = target.size();
+                idiolect_torch::catch(|| {
+                    target.copy_(&Tensor::from_data_size(bytes, &shape, kind));
+                })
+                .map_err(|error| Problem::Error(error.into()))
             }
         }
     }
@@ -178,6 +193,56 @@ impl Weights {
         Ok(())
     }
 
+    /// A parameter packed as the file has it, where its blocks are of a format that `takes` accepts for all its parts.
+    pub(crate) fn packed(
+        &self,
+        parameter: &Parameter,
+        takes: &dyn Fn(BlockFormat) -> bool,
+    ) -> Result<Option<PackedMatrix>> {
+        let parts = stored_parts(parameter);
+        let place = |name: &str| match self.places.get(&bare(name)) {
+            Some((file, full)) => match &self.files[*file].1 {
+                Source::Gguf(gguf) => Some((gguf, full.as_str())),
+                Source::Safetensors(_) => None,
+            },
+            None => None,
+        };
+        let format = parts
+            .first()
+            .and_then(|(name, _)| place(name))
+            .and_then(|(gguf, name)| gguf.format(name));
+        let [rows, columns] = parameter.tensor.size()[..] else { return Ok(None) };
+        let fits = |(name, rows): &(&str, i64)| {
+            place(name).and_then(|(gguf, name)| gguf.shape(name)) == Some(vec![*rows, columns])
+        };
+        let is_plain = !matches!(parameter.stored, Stored::Transposed);
+        let Some(format) = format.filter(|&format| takes(format) && is_plain) else {
+            return Ok(None);
+        };
+        if !packable(columns) || !parts.iter().all(fits) {
+            return Ok(None);
+        }
+        let mut matrix = PackedMatrix::zeros(format, rows, columns)?;
+        let mut first = 0;
+        for (name, rows) in parts {
+            // A part that begins inside of a strip of rows is left to the other way.
+            let Some((gguf, name)) = place(name).filter(|_| first % PackedMatrix::STRIP == 0)
+            else {
+                return Ok(None);
+            };
+            match gguf.pack_to(name, &mut matrix, first) {
+                Some(done) => {
+                    if !done? {
+                        return Ok(None);
+                    }
+                }
+                None => return Ok(None),
+            }
+            first += rows;
+        }
+        Ok(Some(matrix))
+    }
+
     /// Checks that no tensor of the files is left over.
     pub(crate) fn check_left(&self, parameters: &[Parameter], tied_head: bool) -> Result<()> {
         let mut left: BTreeSet<&str> = self.places.keys().map(String::as_str).collect();
@@ -224,16 +289,15 @@ impl Weights {
             return Err(problem(&self.files[0].0, name, "is missing"));
         };
         let (path, source) = &self.files[*file];
-        let tensor = source.tensor(full).map_err(|wrong| match wrong {
-            Problem::What(what) => problem(path, full, what),
-            Problem::Error(error) => error,
-        })?;
-        let shape = tensor.size();
+        let shape = source.shape(full).ok_or_else(|| problem(path, full, "is missing"))?;
         if shape != target.size() {
             let what = format!("is of shape {shape:?}, the model needs {:?}", target.size());
             return Err(problem(path, full, what));
         }
-        Ok(idiolect_torch::catch(|| target.copy_(&tensor))?)
+        source.copy_to(full, &mut target).map_err(|wrong| match wrong {
+            Problem::What(what) => problem(path, full, what),
+            Problem::Error(error) => error,
+        })
     }
 }
 

@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use idiolect_files::gguf::{GgmlType, GgufFile, GgufWriter, MetadataValue};
-use idiolect_model::Model;
+use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
 use idiolect_model::tch::Device;
+use idiolect_model::{GptConfig, Model, ModelConfig, Quantize};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -97,4 +98,139 @@ fn what_is_no_model_is_told() {
         tensors[0].0 = "blk.0.ssm_a".into();
     };
     check(changed(renamed), "belongs to no layer");
+}
+
+/// 32 numbers as a block of Q8_0, and as the numbers it then stands for.
+fn q8_0(numbers: &[f32]) -> (Vec<u8>, Vec<f32>) {
+    let largest = numbers.iter().fold(0f32, |most, number| most.max(number.abs()));
+    let scale = half::f16::from_f32(largest / 127.0);
+    let quants = numbers.iter().map(|number| (number / scale.to_f32()).round() as i8);
+    let mut block = scale.to_le_bytes().to_vec();
+    block.extend(quants.clone().map(|quant| quant as u8));
+    (block, quants.map(|quant| scale.to_f32() * f32::from(quant)).collect())
+}
+
+/// Writes a Llama as converters do: matrices in Q8_0, the halves of queries and keys alternating. Gives the file, and a folder of
+/// what its blocks stand for.
+fn quantised(place: &Path) -> (PathBuf, PathBuf) {
+    let config = GptConfig {
+        vocab_size: 90,
+        context_length: 64,
+        hidden_size: 96,
+        n_layers: 2,
+        n_heads: 4,
+        n_kv_heads: Some(2),
+        head_dim: Some(32),
+        intermediate_size: Some(64),
+        ..GptConfig::llama_small()
+    };
+    let folder = place.join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let model = Model::new(&ModelConfig::Gpt(config), 3, Device::Cpu).unwrap();
+    model.save(&folder).unwrap();
+    let weights = SafetensorsFile::open(&folder.join("model.safetensors")).unwrap();
+    let (mut layout, mut data, mut rounded) = (Vec::new(), Vec::new(), Vec::new());
+    for tensor in weights.tensors() {
+        let bytes = weights.get(&tensor.name).unwrap().1;
+        let numbers: Vec<f32> = bytes
+            .chunks_exact(4)
+            .map(|four| f32::from_le_bytes(four.try_into().unwrap()))
+            .collect();
+        let name = ggml_name(&tensor.name);
+        let [rows, columns] = tensor.shape[..] else {
+            layout.push((name, GgmlType::F32, tensor.shape.clone()));
+            data.push(bytes.to_vec());
+            rounded.push(numbers);
+            continue;
+        };
+        let blocks: Vec<_> = numbers.chunks(32).map(q8_0).collect();
+        let of_row = |row: usize| {
+            blocks[row * columns / 32..(row + 1) * columns / 32].iter().flat_map(|block| &block.0)
+        };
+        let turned = name.contains("attn_q.") || name.contains("attn_k.");
+        let place = |row: usize| match turned {
+            true => row / 32 * 32 + row % 2 * 16 + row % 32 / 2,
+            false => row,
+        };
+        data.push((0..rows).flat_map(|row| of_row(place(row))).copied().collect());
+        layout.push((name, GgmlType::Q8_0, tensor.shape.clone()));
+        rounded.push(blocks.iter().flat_map(|block| block.1.clone()).collect());
+    }
+    let plain: Vec<_> = weights
+        .tensors()
+        .iter()
+        .map(|tensor| (tensor.name.clone(), Dtype::F32, tensor.shape.clone()))
+        .collect();
+    let path = folder.join("rounded.safetensors");
+    let mut writer = SafetensorsWriter::create(&path, &plain, &Default::default()).unwrap();
+    for numbers in rounded {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        writer.write_tensor(&bytes).unwrap();
+    }
+    writer.finish().unwrap();
+    std::fs::rename(path, folder.join("model.safetensors")).unwrap();
+    let file = place.join("model.gguf");
+    let mut writer = GgufWriter::create(&file, &llama_metadata(), &layout).unwrap();
+    data.iter().for_each(|bytes| writer.write_tensor(bytes).unwrap());
+    writer.finish().unwrap();
+    (file, folder)
+}
+
+fn ggml_name(name: &str) -> String {
+    let pairs = [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("model.layers", "blk"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ];
+    pairs.iter().fold(name.to_string(), |name, (from, to)| name.replace(from, to))
+}
+
+fn llama_metadata() -> Vec<(String, MetadataValue)> {
+    let counts = [
+        ("vocab_size", 90),
+        ("context_length", 64),
+        ("embedding_length", 96),
+        ("block_count", 2),
+        ("feed_forward_length", 64),
+        ("attention.head_count", 4),
+        ("attention.head_count_kv", 2),
+        ("attention.key_length", 32),
+        ("rope.dimension_count", 32),
+    ];
+    let mut metadata =
+        vec![("general.architecture".to_string(), MetadataValue::Text("llama".into()))];
+    let epsilon = GptConfig::llama_small().norm_epsilon as f32;
+    metadata
+        .push(("llama.attention.layer_norm_rms_epsilon".to_string(), MetadataValue::F32(epsilon)));
+    metadata.extend(
+        counts.iter().map(|(key, count)| (format!("llama.{key}"), MetadataValue::U32(*count))),
+    );
+    metadata
+}
+
+#[test]
+fn blocks_taken_as_they_are_give_the_model_that_they_stand_for() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, folder) = quantised(place.path());
+    let ids = inputs(&[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]);
+    let expected = Model::load(&folder, Device::Cpu, None).unwrap().logits(&ids).unwrap();
+    let full = Model::load(&file, Device::Cpu, None).unwrap().logits(&ids).unwrap();
+    assert!(distance(&full, &expected) < 1e-5, "{}", distance(&full, &expected));
+    let spread = expected.std(false).double_value(&[]);
+    let rounding = |model: Model| distance(&model.logits(&ids).unwrap(), &expected) / spread;
+    // What is left is the rounding of the products' inputs.
+    let taken = rounding(Model::load_packed(&file, Quantize::Int8).unwrap());
+    assert!(taken < 0.1, "{taken}");
+    let four = rounding(Model::load_packed(&file, Quantize::Int4).unwrap());
+    assert!(four > taken && four < 1.0, "{four}");
 }

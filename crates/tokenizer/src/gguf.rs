@@ -58,12 +58,11 @@ impl Tokenizer {
     /// and the key.
     pub fn from_gguf(path: &Path) -> Result<Tokenizer> {
         let file = GgufFile::open(path)?;
-        let json = tokenizer_json(&file)?;
+        let tokens = texts(&file, TOKENS)?;
+        let json = tokenizer_json(&file, &tokens)?;
         let named = |key: &str| -> Result<Option<String>> {
-            let Some(id) = file.integer(&format!("tokenizer.ggml.{key}_token_id"))? else {
-                return Ok(None);
-            };
-            Ok(texts(&file, "tokenizer.ggml.tokens")?.into_iter().nth(id as usize))
+            let id = file.integer(&format!("tokenizer.ggml.{key}_token_id"))?;
+            Ok(id.and_then(|id| tokens.get(id as usize).cloned()))
         };
         let mut roles = HashMap::new();
         for (key, role) in
@@ -75,6 +74,8 @@ impl Tokenizer {
             .map_err(|what| Error::Invalid { origin: path.display().to_string(), what })
     }
 }
+
+const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// What a GGUF file says of texts besides its vocabulary.
 pub fn gguf_text(path: &Path) -> Result<GgufText> {
@@ -98,7 +99,7 @@ pub fn gguf_text(path: &Path) -> Result<GgufText> {
 }
 
 /// The file's tokenizer as a `tokenizer.json` of version 1.0.
-fn tokenizer_json(file: &GgufFile) -> Result<Value> {
+fn tokenizer_json(file: &GgufFile, tokens: &[String]) -> Result<Value> {
     let key = "tokenizer.ggml.model";
     match file.text(key)? {
         Some("gpt2") => {}
@@ -117,11 +118,10 @@ fn tokenizer_json(file: &GgufFile) -> Result<Value> {
         let what = format!("is {pre:?}, known are {}", known.join(", "));
         return Err(file.wrong(pre_key, &what).into());
     };
-    let tokens = texts(file, "tokenizer.ggml.tokens")?;
     let merges = merges(file)?;
     let vocab: Map<String, Value> = tokens.iter().cloned().zip((0..).map(Value::from)).collect();
     if vocab.len() < tokens.len() {
-        return Err(file.wrong("tokenizer.ggml.tokens", "has a token twice").into());
+        return Err(file.wrong(TOKENS, "has a token twice").into());
     }
     let adds_bos = file.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(ignore_merges);
     let bos = match file.integer("tokenizer.ggml.bos_token_id")? {
@@ -130,7 +130,7 @@ fn tokenizer_json(file: &GgufFile) -> Result<Value> {
     };
     Ok(json!({
         "version": "1.0",
-        "added_tokens": added(file, &tokens)?,
+        "added_tokens": added(file, tokens)?,
         "pre_tokenizer": pre_tokenizer(cut),
         "post_processor": bos.map(|(id, token)| begin(id, token)),
         "decoder": byte_level(true),

@@ -45,6 +45,11 @@ const CONFIG_NAME: &str = "tokenizer_config.json";
 
 /// Files in and out.
 impl Tokenizer {
+    /// Opens what is there: a folder as [`from_folder`](Self::from_folder) does, a file as [`from_gguf`](Self::from_gguf).
+    pub fn open(place: &Path) -> Result<Tokenizer> {
+        if place.is_file() { Self::from_gguf(place) } else { Self::from_folder(place) }
+    }
+
     /// Loads `tokenizer.json` of a folder, with the roles of `tokenizer_config.json` if that is there.
     pub fn from_folder(folder: &Path) -> Result<Tokenizer> {
         let config = folder.join(CONFIG_NAME);

@@ -56,7 +56,7 @@ pub use layers::{
     squared_relu,
 };
 pub use loss::linear_cross_entropy;
-pub use memory::{peak_memory, reset_peak_memory, reuse_memory};
+pub use memory::{peak_memory, release_memory, reset_peak_memory, reuse_memory};
 pub use optimizer::{AdamW, AdamWConfig, Muon, MuonConfig, Optimizer, OptimizerState};
 pub use processor::{bf16_is_fast, processor_cores, processor_features, processor_name};
 pub use runtime::{deterministic, libtorch_version, set_interop_threads, set_threads, threads};

@@ -35,11 +35,7 @@ pub fn run(
     let file = FineTuneFile::read(source, common, device)?;
     let base = model_folder::find(&file.model.from)
         .map_err(|error| file.source.refuse("model", Some("from"), &format!("{error:#}")))?;
-    let tokenizer = match base.is_file() {
-        true => Tokenizer::from_gguf(&base),
-        false => Tokenizer::from_folder(&base),
-    };
-    let tokenizer = tokenizer
+    let tokenizer = Tokenizer::open(&base)
         .with_context(|| format!("cannot read the tokenizer of the base {}", base.display()))?;
     let rows = Rows::read(&file)?;
     let tune = FineTune {

@@ -46,7 +46,7 @@ fn load(dir: &std::path::Path) -> Result<Tokenizer> {
     let in_run = dir.join("tokenizer");
     let has_one = dir.join("tokenizer.json").is_file() || !in_run.join("tokenizer.json").is_file();
     let folder = if has_one { dir } else { &in_run };
-    Tokenizer::from_folder(folder)
+    Tokenizer::open(folder)
         .with_context(|| format!("cannot load the tokenizer in {}", folder.display()))
 }
 

@@ -41,6 +41,13 @@ impl GgufFile {
         Some((tensor, &self.map[tensor.range.clone()]))
     }
 
+    /// Gives the memory of a tensor's bytes back, once they were copied; they can still be read.
+    pub fn release(&self, name: &str) {
+        if let Some((tensor, _)) = self.get(name) {
+            self.map.release(tensor.range.clone());
+        }
+    }
+
     /// The keys of the metadata, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.header.metadata.keys().map(String::as_str)

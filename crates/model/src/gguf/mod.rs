@@ -5,11 +5,12 @@ mod dequantize;
 mod names;
 
 use crate::{Error, Result};
-use idiolect_files::gguf::{GgufFile, GgufTensor};
+use idiolect_files::gguf::{GgmlType, GgufFile, GgufTensor};
+use idiolect_torch::{BlockFormat, PackedMatrix};
 use names::{Names, Order};
 use serde_json::Value;
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// An opened file whose architecture is known.
 #[derive(Debug)]
@@ -39,32 +40,107 @@ impl Gguf {
         self.names.iter().filter_map(|(name, place)| Some((name, self.file.get(&place.name)?.0)))
     }
 
-    /// A tensor by Hugging Face's name, dequantised to f32.
-    pub(crate) fn tensor(&self, name: &str) -> Option<Result<Tensor>> {
+    /// The size of a tensor by Hugging Face's name.
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
+        let (info, _) = self.file.get(&self.names.get(name)?.name)?;
+        Some(info.shape.iter().map(|&size| size as i64).collect())
+    }
+
+    /// Copies a tensor into `target`, which has its size, dequantised, some rows at a time: it is never there twice in full.
+    pub(crate) fn copy_to(&self, name: &str, target: &mut Tensor) -> Option<Result<()>> {
         let place = self.names.get(name)?;
         let (info, bytes) = self.file.get(&place.name)?;
-        let count = info.shape.iter().product();
-        let shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
-        Some(
-            idiolect_torch::catch(|| {
-                let mut numbers = vec![0f32; count];
-                dequantize::dequantize(info.dtype, bytes, &mut numbers);
-                let tensor = Tensor::from_slice(&numbers).view(shape.as_slice());
-                match place.order {
+        let rows = info.shape.first().copied().unwrap_or(1).max(1);
+        let (row_bytes, numbers) =
+            (bytes.len() / rows, info.shape.iter().product::<usize>() / rows);
+        // Whole heads, so that their halves are together.
+        let step = match place.order {
+            Order::Interleaved { heads } => rows / heads as usize,
+            Order::Same => (ROWS_AT_ONCE / numbers.max(1)).clamp(1, rows),
+        };
+        let mut values = vec![0f32; step * numbers];
+        let mut copy = |first: usize| -> Result<()> {
+            let count = step.min(rows - first);
+            let (bytes, values) =
+                (&bytes[first * row_bytes..][..count * row_bytes], &mut values[..count * numbers]);
+            dequantize::dequantize(info.dtype, bytes, values);
+            Ok(idiolect_torch::catch(|| {
+                let tensor = Tensor::from_slice(values);
+                let tensor = match place.order {
                     Order::Same => tensor,
-                    Order::Interleaved { heads } => apart(&tensor, heads),
-                }
-            })
-            .map_err(Error::from),
-        )
+                    Order::Interleaved { .. } => tensor
+                        .view([count as i64 / 2, 2, numbers as i64])
+                        .transpose(0, 1)
+                        .contiguous(),
+                };
+                let mut part = match target.dim() {
+                    0 => target.shallow_clone(),
+                    _ => target.narrow(0, first as i64, count as i64),
+                };
+                part.copy_(&tensor.view(part.size().as_slice()));
+            })?)
+        };
+        let copied = (0..rows).step_by(step).try_for_each(&mut copy);
+        self.file.release(&place.name);
+        Some(copied)
+    }
+
+    /// Takes the blocks of a tensor `[rows, columns]` as they are into the rows of `matrix` from `first` on; false where the
+    /// file has another format.
+    pub(crate) fn pack_to(
+        &self,
+        name: &str,
+        matrix: &mut PackedMatrix,
+        first: i64,
+    ) -> Option<Result<bool>> {
+        let place = self.names.get(name)?;
+        let (info, bytes) = self.file.get(&place.name)?;
+        if block_format(info.dtype) != Some(matrix.format()) || info.shape.len() != 2 {
+            return Some(Ok(false));
+        }
+        let row_bytes = bytes.len() / info.shape[0].max(1);
+        let packed = match place.order {
+            Order::Same => matrix.set_blocks(first, bytes),
+            Order::Interleaved { heads } => {
+                matrix.set_blocks(first, &apart(bytes, row_bytes, info.shape[0] / heads as usize))
+            }
+        };
+        self.file.release(&place.name);
+        Some(packed.map(|()| true).map_err(Error::from))
+    }
+
+    /// The format that a tensor's blocks have, where there are products for it.
+    pub(crate) fn format(&self, name: &str) -> Option<BlockFormat> {
+        block_format(self.file.get(&self.names.get(name)?.name)?.0.dtype)
+    }
+}
+
+/// Numbers that are dequantised at once.
+const ROWS_AT_ONCE: usize = 1 << 21;
+
+fn block_format(dtype: GgmlType) -> Option<BlockFormat> {
+    match dtype {
+        GgmlType::Q8_0 => Some(BlockFormat::Q8_0),
+        GgmlType::Q4_0 => Some(BlockFormat::Q4_0),
+        GgmlType::Q4_1 => Some(BlockFormat::Q4_1),
+        _ => None,
     }
 }
 
 /// Undoes what llama.cpp does to queries and keys: it turns neighbouring numbers of a head against each other, where
 /// Transformers turns halves, so that its rows alternate between the halves.
-fn apart(rows: &Tensor, heads: i64) -> Tensor {
-    let size = rows.size();
-    let mut split = vec![heads, size[0] / heads / 2, 2];
-    split.extend(&size[1..]);
-    rows.view(split.as_slice()).transpose(1, 2).reshape(size.as_slice()).to_kind(Kind::Float)
+fn apart(rows: &[u8], row_bytes: usize, head_dim: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rows.len());
+    for head in rows.chunks(row_bytes * head_dim) {
+        for half in 0..2 {
+            let of_half = head.chunks(row_bytes).skip(half).step_by(2);
+            of_half.for_each(|row| out.extend_from_slice(row));
+        }
+    }
+    out
+}
+
+#[test]
+fn the_halves_of_a_head_are_put_apart() {
+    assert_eq!(apart(b"a1b2c3d4A1B2C3D4", 2, 4), b"a1c3b2d4A1C3B2D4");
 }

@@ -67,7 +67,7 @@ impl LocalBackend {
         folder: &Path,
         load: impl FnOnce() -> idiolect_model::Result<Model> + Send + 'static,
     ) -> Result<Self> {
-        let tokenizer = place::tokenizer(folder)?;
+        let tokenizer = Tokenizer::open(folder)?;
         let (worker, model) = Worker::start(load)?;
         if tokenizer.vocab_size() > model.vocab_size() {
             return Err(Error::Mismatch {

@@ -1,4 +1,4 @@
-//! A model folder or a GGUF file in; the tokenizer there, and the ids that end a text, out.
+//! A model folder or a GGUF file in; the ids that end a text out.
 
 use std::path::Path;
 
@@ -6,11 +6,6 @@ use idiolect_tokenizer::{Tokenizer, gguf_text};
 use serde::Deserialize;
 
 use crate::{Error, Result};
-
-/// The tokenizer of a folder, or the one inside of a GGUF file.
-pub(super) fn tokenizer(place: &Path) -> Result<Tokenizer> {
-    Ok(if place.is_file() { Tokenizer::from_gguf(place)? } else { Tokenizer::from_folder(place)? })
-}
 
 /// The ids that end a text: the tokenizer's, and those of the GGUF file or of `generation_config.json` if there is one.
 pub(super) fn stop_ids(place: &Path, tokenizer: &Tokenizer) -> Result<Vec<u32>> {

@@ -7,8 +7,6 @@ use crate::error::{Result, TorchError, catch};
 
 /// Columns that share a scale.
 const BLOCK: i64 = 32;
-/// Rows that lie interleaved.
-const STRIP: i64 = 16;
 
 /// How a block of 32 weights is stored, as llama.cpp's types of the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +53,9 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
+    /// Rows that lie interleaved: what is put in at once begins at a multiple of it.
+    pub const STRIP: i64 = 16;
+
     /// All zeros; `columns` must be a multiple of 32.
     pub fn zeros(format: BlockFormat, rows: i64, columns: i64) -> Result<Self> {
         if !packable(columns) || rows < 1 {
@@ -124,7 +125,7 @@ impl PackedMatrix {
 
     fn check_rows(&self, first: i64, count: i64) -> Result<()> {
         let end = first + count;
-        let whole = first % STRIP == 0 && (count % STRIP == 0 || end == self.rows);
+        let whole = first % Self::STRIP == 0 && (count % Self::STRIP == 0 || end == self.rows);
         if first < 0 || count < 1 || end > self.rows || !whole {
             let text = format!("rows {first} to {end} are no strips of {} rows", self.rows);
             return Err(TorchError::Argument(text));
