@@ -72,6 +72,12 @@ pub enum Error {
         /// What was asked.
         what: &'static str,
     },
+    /// A model that no GGUF file can hold.
+    #[error("cannot be a GGUF file: {problem}")]
+    Gguf {
+        /// What stands in the way.
+        problem: String,
+    },
     /// A file could not be read or written.
     #[error(transparent)]
     Files(#[from] idiolect_files::Error),

@@ -58,6 +58,7 @@ pub use generation::{
     Allowed, Beam, BeamConfig, ContrastiveConfig, Draft, FinishReason, Generated, GeneratedToken,
     GenerationConfig, OnToken, OnTokenOf, Overflow, Prediction, Prompt, TokenMask,
 };
+pub use gguf::{GGUF_TYPES, GgufSaved};
 pub use gpt::Gpt;
 pub use inputs::Inputs;
 pub use model::Model;

@@ -234,7 +234,7 @@ impl Model {
     }
 
     /// Refuses a model whose matrices are packed.
-    fn expect_whole(&self, what: &'static str) -> Result<()> {
+    pub(crate) fn expect_whole(&self, what: &'static str) -> Result<()> {
         match self {
             Self::Gpt(gpt) if gpt.is_packed() => {
                 Err(Error::Unsupported { model: "a quantised model", what })

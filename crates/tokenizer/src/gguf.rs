@@ -11,15 +11,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// Kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+pub(crate) const CONTROL: i64 = 3;
+pub(crate) const USER_DEFINED: i64 = 4;
 
 /// Qwen 2's pattern: GPT-4's, with digits one by one.
 const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// How a text is cut before its pieces are encoded.
 #[derive(Clone, Copy)]
-enum Cut {
+pub(crate) enum Cut {
     /// GPT-2's pattern.
     Gpt2,
     /// Each digit by itself, then GPT-2's pattern.
@@ -29,11 +29,12 @@ enum Cut {
 }
 
 /// Names of `tokenizer.ggml.pre`, how they cut, and whether a whole piece that is a token is not merged anew.
-const CUTS: [(&str, Cut, bool); 7] = [
+pub(crate) const CUTS: [(&str, Cut, bool); 8] = [
     ("gpt-2", Cut::Gpt2, false),
     ("smollm", Cut::Digits, false),
     ("starcoder", Cut::Digits, false),
     ("refact", Cut::Digits, false),
+    ("dbrx", Cut::Pattern(GPT4_PATTERN), false),
     ("llama-bpe", Cut::Pattern(GPT4_PATTERN), true),
     ("llama3", Cut::Pattern(GPT4_PATTERN), true),
     ("qwen2", Cut::Pattern(QWEN2_PATTERN), false),
@@ -149,7 +150,7 @@ fn tokenizer_json(file: &GgufFile, tokens: &[String]) -> Result<Value> {
     }))
 }
 
-fn pre_tokenizer(cut: Cut) -> Value {
+pub(crate) fn pre_tokenizer(cut: Cut) -> Value {
     let first = match cut {
         Cut::Gpt2 => return byte_level(true),
         Cut::Digits => json!({"type": "Digits", "individual_digits": true}),

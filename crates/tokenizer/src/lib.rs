@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod format;
 mod gguf;
+mod gguf_write;
 mod offsets;
 mod roles;
 mod stream;
@@ -44,6 +45,7 @@ mod train;
 
 pub use error::{Error, Result};
 pub use gguf::{GgufText, gguf_text};
+pub use gguf_write::GgufExtras;
 pub use offsets::Encoding;
 pub use stream::DecodeStream;
 pub use tokenizer::{Special, Tokenizer};

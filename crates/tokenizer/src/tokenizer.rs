@@ -298,6 +298,16 @@ impl Tokenizer {
             && token.is_some_and(|token| fallback_byte(token).is_some())
     }
 
+    /// Whether an id is an added token's, and if so, whether that is special.
+    pub(crate) fn added(&self, id: u32) -> Option<bool> {
+        self.0.file.added.get(&id).copied()
+    }
+
+    /// The file as JSON, of version 1.0.
+    pub(crate) fn json(&self) -> &serde_json::Value {
+        &self.0.file.json
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }

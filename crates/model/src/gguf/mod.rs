@@ -3,6 +3,11 @@
 mod config;
 mod dequantize;
 mod names;
+mod quantize;
+mod quantize_k;
+mod write;
+
+pub use write::{GGUF_TYPES, GgufSaved};
 
 use crate::{Error, Result};
 use idiolect_files::gguf::{GgmlType, GgufFile, GgufTensor};
