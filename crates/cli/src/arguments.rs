@@ -86,6 +86,8 @@ pub enum Command {
     Predict(Predict),
     /// A GGUF file or a Hugging Face folder becomes a model folder that Transformers opens
     Import(Import),
+    /// A model folder becomes a GGUF file that llama.cpp runs, or a folder that Transformers opens
+    Export(Export),
     /// Parameters, memory, FLOPs, time, energy and cost of a run, before anything is spent
     Estimate(Estimate),
     /// What this machine has, and what to do about what it lacks
@@ -308,6 +310,38 @@ pub struct Import {
     pub to: PathBuf,
 }
 
+/// `idiolect export ...`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The model's folder, its run's, or a GGUF file
+    pub from: PathBuf,
+    /// What to make: a GGUF file if it ends in .gguf, or else a folder
+    pub to: PathBuf,
+    /// The numbers of a GGUF file's matrices [default: F16]
+    #[arg(long = "type", value_name = "TYPE", ignore_case = true)]
+    pub gguf_type: Option<GgufType>,
+}
+
+/// How a GGUF file has its matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "verbatim")]
+#[allow(non_camel_case_types)] // The format's own names.
+pub enum GgufType {
+    /// 32-bit floats
+    F32,
+    /// IEEE 16-bit floats
+    F16,
+    /// bfloat16
+    #[value(name = "BF16")]
+    Bf16,
+    /// 8.5 bits a number
+    Q8_0,
+    /// 4.5 bits (the table that makes logits 8.5): a scale for each 32 numbers
+    Q4_0,
+    /// 4.5 bits (the table that makes logits 8.5): scales and minima searched for in blocks of 256
+    Q4_K,
+}
+
 /// `idiolect estimate ...`
 #[derive(Debug, Args)]
 pub struct Estimate {
@@ -364,6 +398,7 @@ mod tests {
             "idiolect generate --prompt x",
             "idiolect generate --model m --logprobs",
             "idiolect doctor --threads 0",
+            "idiolect export a b.gguf --type Q9",
             "idiolect doctor --dtype f8",
             "idiolect estimate run.toml --watts -3",
         ] {

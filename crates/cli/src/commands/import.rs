@@ -12,6 +12,7 @@ use super::{DONE, model_folder};
 use crate::arguments::{Common, Import};
 use crate::machine;
 use crate::output::message;
+use crate::stop::Stop;
 
 /// What lies beside the weights of a folder and comes along as it is.
 const ALONG: [&str; 5] = [
@@ -23,7 +24,17 @@ const ALONG: [&str; 5] = [
 ];
 
 /// Reads `from`, and writes the folder `to` whole or not at all.
-pub fn run(import: &Import, common: &Common) -> Result<u8> {
+pub fn run(import: &Import, common: &Common, stop: &Stop) -> Result<u8> {
+    write_folder(import, common, "Imported", stop)
+}
+
+/// The same, with a word for the model's card on what was `done`.
+pub(super) fn write_folder(
+    import: &Import,
+    common: &Common,
+    done: &str,
+    stop: &Stop,
+) -> Result<u8> {
     if import.to.exists() {
         bail!("{} is there already: name a new folder", import.to.display());
     }
@@ -32,6 +43,8 @@ pub fn run(import: &Import, common: &Common) -> Result<u8> {
     let device = machine::prepare(common)?;
     let model = Model::load(&from, device, common.dtype.map(machine::kind))
         .with_context(|| format!("cannot load the model in {shown}"))?;
+    // From here on a signal is heard between steps, so that nothing half written stays behind.
+    stop.gracefully();
     let making = AtomicFolder::create(&import.to)?;
     model.save(making.path())?;
     match from.is_file() {
@@ -39,11 +52,14 @@ pub fn run(import: &Import, common: &Common) -> Result<u8> {
         false => texts_of_folder(&from, making.path())?,
     }
     let card = format!(
-        "---\nlibrary_name: transformers\ntags:\n- idiolect\n---\n\nImported by Idiolect {} from `{}`.\n",
+        "---\nlibrary_name: transformers\ntags:\n- idiolect\n---\n\n{done} by Idiolect {} from `{}`.\n",
         env!("CARGO_PKG_VERSION"),
         from.file_name().unwrap_or(from.as_os_str()).to_string_lossy(),
     );
     write_atomic(&making.path().join("README.md"), card.as_bytes())?;
+    if stop.asked() {
+        return Ok(stop.status());
+    }
     making.commit()?;
     message(format!("{shown} is now {}", import.to.display()));
     Ok(DONE)

@@ -6,6 +6,7 @@ mod doctor;
 mod embed;
 mod estimate;
 mod evaluate;
+mod export;
 mod fill_mask;
 mod fine_tune;
 mod generate;
@@ -42,7 +43,8 @@ pub fn run(arguments: Arguments) -> Result<u8> {
         Command::FillMask(fill_mask) => fill_mask::run(fill_mask, common, output),
         Command::Embed(embed) => embed::run(embed, common, output),
         Command::Predict(predict) => predict::run(predict, common, output),
-        Command::Import(import) => import::run(&import, common),
+        Command::Import(import) => import::run(&import, common, &stop),
+        Command::Export(export) => export::run(&export, common, &stop),
         Command::Estimate(estimate) => estimate::run(&estimate, common, output),
         Command::Doctor => doctor::run(common, output),
     }
