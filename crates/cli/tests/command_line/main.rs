@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fine_tuning;
+mod export;
 mod models;
 mod run_folder;
 mod stopping;
