@@ -18,31 +18,34 @@ pub struct Arguments {
     /// Only this case, such as `gpt2-bf16` of train-step or `int4` of decode (may be repeated)
     #[arg(long)]
     case: Vec<String>,
-    /// Alternating rounds (9 for train-step, encode, decode and prefill, 3 for shakespeare and finetune)
+    /// Alternating rounds (9 for train-step, encode, decode, prefill and embed, 3 for shakespeare and finetune)
     #[arg(long)]
     rounds: Option<usize>,
     /// Text for `encode`: a file, or a folder whose texts are gathered (such as /usr/share/doc); for `decode` and
-    /// `prefill` SmolLM2-135M-Instruct as a GGUF file of Q4_1; for `finetune` a folder with sst2_train.tsv and sst2_dev.tsv
+    /// `prefill` SmolLM2-135M-Instruct as a GGUF file of Q4_1; for `embed` and `finetune` a folder with sst2_train.tsv and sst2_dev.tsv
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
-    /// The base for `finetune`: an encoder as Transformers writes it
+    /// The base for `finetune`, the model for `embed`: a BERT as Transformers writes it
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 }
 
 /// The comparisons with peers, and what each is.
-const COMPARISONS: [(&str, &str); 6] = [
+const COMPARISONS: [(&str, &str); 7] = [
     ("train-step", "a training step against PyTorch, eager and compiled: time and memory"),
     ("shakespeare", "time to the loss that a plain PyTorch loop reaches on tinyshakespeare"),
     ("encode", "encoding 20 MB of text against bare tokenizers and tiktoken"),
     ("decode", "tokens a second of a GGUF model against llama.cpp and Transformers"),
+    ("embed", "1,000 sentences through a BERT against ONNX Runtime and Transformers"),
     ("finetune", "recipe sentiment against Transformers: seconds of training, and accuracy"),
     ("prefill", "512 tokens of a prompt against llama.cpp and PyTorch in bf16"),
 ];
 
 const PYTORCH: [&str; 3] = ["torch==2.13.0", "numpy", "zstandard"];
-const MODELS: [&str; 7] = [
+const MODELS: [&str; 9] = [
     "torch==2.13.0",
+    "onnx",
+    "onnxruntime",
     "transformers==5.24.0",
     "llama-cpp-python==0.3.36",
     "gguf",
@@ -61,8 +64,8 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
     {
         bail!("--case, --rounds and --data belong to the comparisons, not to {name}");
     }
-    if arguments.model.is_some() && name != "finetune" {
-        bail!("--model belongs to finetune, not to {name}");
+    if arguments.model.is_some() && !["embed", "finetune"].contains(&name) {
+        bail!("--model belongs to embed and finetune, not to {name}");
     }
     let known = name == "parts" || is_comparison || targets(root).contains(&name.to_owned());
     if !known {
@@ -74,6 +77,7 @@ pub fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
         "shakespeare" => shakespeare(root, arguments)?,
         "encode" => encode(root, arguments)?,
         "decode" | "prefill" => generation(root, name, arguments)?,
+        "embed" => embed(root, arguments)?,
         "finetune" => finetune(root, arguments)?,
         "parts" => return criterion(root, None),
         target => return criterion(root, Some(target)),
@@ -312,6 +316,51 @@ fn generation(root: &Path, name: &str, arguments: &Arguments) -> Result<Vec<Comp
         name: format!("{name} {case}"),
         sides: sides(case),
         metrics: vec![higher(key)],
+        rounds: arguments.rounds.unwrap_or(9),
+    };
+    Ok(cases.iter().map(comparison).collect())
+}
+
+/// An encoder in f32 and bf16 against whoever runs it elsewhere, in f32.
+fn embed(root: &Path, arguments: &Arguments) -> Result<Vec<Comparison>> {
+    let cases = chosen(&["f32", "bf16"], &arguments.case)?;
+    let (Some(data), Some(model)) = (&arguments.data, &arguments.model) else {
+        bail!("embed needs sentences and a model: --data DIR --model DIR");
+    };
+    let real = |path: &Path| {
+        fs::canonicalize(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (rows, model) = (real(&data.join("sst2_train.tsv"))?, real(model)?);
+    let ours = ours(root, "embed")?;
+    let python = peers::python(root, "models", &MODELS)?;
+    let made = process::made(&peers::folder(root).join("embed"))?.to_owned();
+    let script = script(root, "embed.py");
+    let mut prepare = Command::new(&python);
+    prepare.args([script.as_ref(), Path::new("prepare"), &model, &rows, &made]);
+    peers::contain(root, &mut prepare)?;
+    process::run(&mut prepare)?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let peer = |name: &'static str| Side {
+        name,
+        program: text(&python),
+        arguments: vec![script.clone(), name.to_owned(), text(&model), text(&made)],
+    };
+    let comparison = |case: &&str| Comparison {
+        name: format!("embed {case}"),
+        sides: vec![
+            Side {
+                name: "ours",
+                program: ours.clone(),
+                arguments: vec![
+                    text(&model),
+                    (*case).to_owned(),
+                    text(&made.join("sentences.txt")),
+                ],
+            },
+            peer("onnx"),
+            peer("transformers"),
+        ],
+        metrics: vec![higher("sentences_per_s")],
         rounds: arguments.rounds.unwrap_or(9),
     };
     Ok(cases.iter().map(comparison).collect())
