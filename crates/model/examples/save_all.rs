@@ -1,4 +1,5 @@
-//! Saves a small random model of every layout under a folder, with logits beside it, for `tests/open_in_transformers.py`.
+//! Saves a small random model of every layout, and each model of `tests/fixtures`, which has every family, under a folder, with
+//! logits beside it, for `tests/open_in_transformers.py`.
 
 use idiolect_files::safetensors::{Dtype, SafetensorsWriter};
 use idiolect_model::tch::{Device, Kind, Tensor};
@@ -46,13 +47,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
     ];
     for (name, config) in layouts {
-        save(&Path::new(&out).join(name), &config)?;
+        save(&Path::new(&out).join(name), &random(&config)?)?;
+    }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for entry in std::fs::read_dir(fixtures)? {
+        let folder = entry?.path();
+        if let (true, Some(name)) = (folder.join("config.json").exists(), folder.file_name()) {
+            let again = Path::new(&out).join(format!("fixture-{}", name.display()));
+            save(&again, &Model::load(&folder, Device::Cpu, None)?)?;
+        }
     }
     Ok(())
 }
 
-fn save(folder: &Path, config: &ModelConfig) -> Result<(), Box<dyn std::error::Error>> {
-    std::fs::create_dir_all(folder)?;
+fn random(config: &ModelConfig) -> Result<Model, Box<dyn std::error::Error>> {
     let model = Model::new(config, 1, Device::Cpu)?;
     let _guard = idiolect_torch::NoGrad::new();
     for parameter in model.parameters() {
@@ -62,12 +70,26 @@ fn save(folder: &Path, config: &ModelConfig) -> Result<(), Box<dyn std::error::E
         let moved = &parameter.tensor + noise;
         parameter.tensor.shallow_clone().copy_(&moved);
     }
+    Ok(model)
+}
+
+fn save(folder: &Path, model: &Model) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(folder)?;
     model.save(folder)?;
-    let ids = Tensor::randint(101, [2, 32], (Kind::Int64, Device::Cpu));
-    let logits = model.logits(&Inputs::new(ids.shallow_clone()))?;
+    let config = model.config();
+    let size = [2, config.context_length().min(32) as i64];
+    // Low ids are padding in some families.
+    let ids = Tensor::randint_low(4, config.vocab_size() as i64, size, (Kind::Int64, Device::Cpu));
+    let inputs = Inputs::new(ids.shallow_clone());
+    let _guard = idiolect_torch::NoGrad::new();
+    let logits = match config.labels().is_empty() {
+        true => model.logits(&inputs)?,
+        false => model.classify(&inputs)?,
+    };
+    let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect();
     let layout = [
-        ("ids".to_string(), Dtype::I64, vec![2, 32]),
-        ("logits".to_string(), Dtype::F32, vec![2, 32, 101]),
+        ("ids".to_string(), Dtype::I64, shape(&ids)),
+        ("logits".to_string(), Dtype::F32, shape(&logits)),
     ];
     let path = folder.join("expected.safetensors");
     let mut writer = SafetensorsWriter::create(&path, &layout, &BTreeMap::new())?;

@@ -1,4 +1,4 @@
-"""Opens each folder given, as `examples/save_all.rs` writes it, in Transformers, and compares logits.
+"""Opens each folder given, as `examples/save_all.rs` writes it, in Transformers, and compares logits. Every family is among them.
 
 Usage: cargo run -p idiolect-model --example save_all -- OUT && python open_in_transformers.py OUT/*
 """
