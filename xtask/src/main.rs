@@ -8,6 +8,7 @@ mod bundle;
 mod changelog;
 mod compare;
 mod doctor;
+mod fuzz;
 mod libtorch;
 mod map;
 mod peers;

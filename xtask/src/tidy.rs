@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::map::{self, Arrows, Metadata};
-use crate::{process, source};
+use crate::{fuzz, process, source};
 
 /// Files above this do not belong in the repository.
 const LARGEST: u64 = 1_000_000;
@@ -20,6 +20,7 @@ pub fn tidy(root: &Path) -> Result<()> {
         .with_context(|| format!("cannot read {}", map::MAP))?;
     let mut wrong = Arrows::read(&map).wrong(&Metadata::of(root)?.packages);
     check_readme(root, &mut wrong);
+    wrong.extend(fuzz::check(root, &files));
     for file in &files {
         check_file(root, file, &files, &mut wrong)?;
     }

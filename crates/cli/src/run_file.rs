@@ -329,4 +329,28 @@ mod tests {
         check("a/small.toml", "runs/small");
         check("run.toml", "runs/run");
     }
+
+    const WHOLE: &str = include_str!("../tests/run_files/gpt.toml");
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, cases: 64, ..Default::default() })]
+
+        #[test]
+        fn any_text_ends_in_a_run_or_an_error(
+            words in "[a-z\\[\\]={}.,\"0-9\n -]{0,60}",
+            at: proptest::sample::Index,
+            cut in 0usize..12,
+        ) {
+            use clap::Parser;
+            let common = crate::arguments::Arguments::parse_from(["idiolect", "doctor"]).common;
+            let (start, end) = WHOLE.split_at(at.index(WHOLE.len()));
+            let end = end.get(cut..).unwrap_or("");
+            for text in [words.clone(), format!("{start}{words}{end}")] {
+                let source = Source::parse(Path::new("run.toml"), text, &[]);
+                if let Ok(file) = source.and_then(|source| RunFile::of(source, &common)) {
+                    let _ = (file.data(), file.validate());
+                }
+            }
+        }
+    }
 }

@@ -45,6 +45,7 @@ impl Model {
             Some(kind) => kind,
             None => weights.kind()?,
         };
+        check_layers(&config, &weights)?;
         let heads = heads_in(&config, &weights)?;
         let mut model = Self::build(&config, heads, Fill::Later, device, kind)?;
         weights.copy_to(model.parameters(), is_tied(&config))?;
@@ -59,6 +60,7 @@ impl Model {
     /// GGUF file that have the format wanted are taken as they are.
     pub fn load_packed(dir: &Path, quantize: Quantize) -> Result<Self> {
         let (config, weights) = open(dir)?;
+        check_layers(&config, &weights)?;
         let heads = heads_in(&config, &weights)?;
         // A tokenizer that was read before this leaves as much as the weights take.
         idiolect_torch::release_memory();
@@ -279,6 +281,21 @@ pub(crate) fn open(dir: &Path) -> Result<(ModelConfig, Weights)> {
 
 fn is_tied(config: &ModelConfig) -> bool {
     matches!(config, ModelConfig::Gpt(gpt) if gpt.tie_embeddings)
+}
+
+/// Refuses more layers than the files can have tensors of, before memory goes to them.
+fn check_layers(config: &ModelConfig, weights: &Weights) -> Result<()> {
+    let n_layers = match config {
+        ModelConfig::Gpt(config) => config.n_layers,
+        ModelConfig::Bert(config) => config.n_layers,
+    };
+    match n_layers > weights.count() {
+        true => Err(Error::Config {
+            key: "n_layers",
+            problem: format!("is {n_layers}, and there are only {} tensors", weights.count()),
+        }),
+        false => Ok(()),
+    }
 }
 
 /// The heads that there are weights of.

@@ -153,6 +153,11 @@ impl Weights {
         Ok(Self { files, places })
     }
 
+    /// How many tensors there are.
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
     /// Whether a tensor of this name is there, with or without a prefix.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.places.contains_key(&bare(name))

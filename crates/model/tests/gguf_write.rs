@@ -68,7 +68,7 @@ fn check_round_trip(config: GptConfig, dtype: GgmlType) -> GgufSaved {
 fn what_is_written_is_read() {
     for dtype in GGUF_TYPES {
         let saved = check_round_trip(llama(256, 512), dtype);
-        assert_eq!((saved.fallbacks, saved.left_out), (Vec::new(), Vec::new()));
+        assert_eq!(saved.fallbacks, []);
     }
     check_round_trip(qwen2(llama(64, 96)), GgmlType::F32);
     check_round_trip(
@@ -125,6 +125,7 @@ fn what_such_files_cannot_say_is_refused() {
     };
     let depth = GptConfig { vocab_size: 64, context_length: 32, ..GptConfig::depth(1) };
     check(depth, "of the family nanochat, and written are llama, ");
+    check_refused(&random(ModelConfig::Bert(small_bert())), "of the family bert");
     check(GptConfig { mlp: Mlp::GatedGelu, ..llama(64, 96) }, "its MLP is GatedGelu");
     let dynamic = RopeScaling::Dynamic { factor: 2.0, original_max_position_embeddings: 16 };
     check(GptConfig { rope_scaling: Some(dynamic), ..llama(64, 96) }, "dynamic");

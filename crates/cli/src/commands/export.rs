@@ -141,10 +141,6 @@ fn report(saved: &GgufSaved) {
             some(&names)
         ));
     }
-    if !saved.left_out.is_empty() {
-        let names: Vec<&str> = saved.left_out.iter().map(String::as_str).collect();
-        message(format!("left out, because such files have no place for them: {}", some(&names)));
-    }
 }
 
 /// The first few of many.

@@ -11,8 +11,6 @@ pub(super) struct Layout {
     whole: &'static [(&'static str, &'static str)],
     /// The same inside of a block.
     in_block: &'static [(&'static str, &'static str)],
-    /// Parts that such files have no place for, at the beginning of names.
-    pub(super) left_out: &'static [&'static str],
     /// Whether halves of queries and keys alternate, because neighbours are turned against each other.
     pub(super) is_interleaved: bool,
     /// Whether norms are written with the one that is added to them.
@@ -40,7 +38,6 @@ const MODERN: Layout = Layout {
         ("mlp.up_proj", "ffn_up"),
         ("mlp.down_proj", "ffn_down"),
     ],
-    left_out: &[],
     is_interleaved: false,
     adds_one_to_norms: false,
 };
@@ -85,31 +82,8 @@ const GPT2: Layout = Layout {
     ..MODERN
 };
 
-const BERT: Layout = Layout {
-    name: "bert",
-    blocks: "bert.encoder.layer.",
-    whole: &[
-        ("bert.embeddings.word_embeddings", "token_embd"),
-        ("bert.embeddings.position_embeddings", "position_embd"),
-        ("bert.embeddings.token_type_embeddings", "token_types"),
-        ("bert.embeddings.LayerNorm", "token_embd_norm"),
-    ],
-    in_block: &[
-        ("attention.self.query", "attn_q"),
-        ("attention.self.key", "attn_k"),
-        ("attention.self.value", "attn_v"),
-        ("attention.output.dense", "attn_output"),
-        ("attention.output.LayerNorm", "attn_output_norm"),
-        ("intermediate.dense", "ffn_up"),
-        ("output.dense", "ffn_down"),
-        ("output.LayerNorm", "layer_output_norm"),
-    ],
-    left_out: &["bert.pooler.", "cls."],
-    ..MODERN
-};
-
 /// Transformers' `model_type`, and the layout of its files.
-static LAYOUTS: [(&str, Layout); 8] = [
+static LAYOUTS: [(&str, Layout); 7] = [
     ("llama", Layout { is_interleaved: true, ..MODERN }),
     ("mistral", Layout { is_interleaved: true, ..MODERN }),
     ("qwen2", Layout { name: "qwen2", ..MODERN }),
@@ -117,7 +91,6 @@ static LAYOUTS: [(&str, Layout); 8] = [
     ("gemma2", Layout { name: "gemma2", ..GEMMA }),
     ("gemma3_text", Layout { name: "gemma3", ..GEMMA }),
     ("gpt2", GPT2),
-    ("bert", BERT),
 ];
 
 impl Layout {
@@ -138,11 +111,6 @@ impl Layout {
         let known = self.whole.iter().find(|known| known.0 == part)?;
         Some(format!("{}.{what}", known.1))
     }
-
-    /// Whether files have no place for a tensor.
-    pub(super) fn leaves_out(&self, name: &str) -> bool {
-        self.left_out.iter().any(|start| name.starts_with(start))
-    }
 }
 
 #[test]
@@ -158,11 +126,6 @@ fn names_are_llama_cpps() {
         Some("blk.0.post_attention_norm.weight"),
     );
     check("gpt2", "transformer.h.3.attn.c_attn.weight", Some("blk.3.attn_qkv.weight"));
-    check(
-        "bert",
-        "bert.encoder.layer.1.output.LayerNorm.bias",
-        Some("blk.1.layer_output_norm.bias"),
-    );
-    check("bert", "bert.pooler.dense.weight", None);
+    check("gpt2", "transformer.h.3.attn.bias", None);
     assert!(Layout::of("nanochat").unwrap_err().contains(&"qwen3"));
 }
