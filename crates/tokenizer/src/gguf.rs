@@ -2,6 +2,7 @@
 
 use crate::downgrade::byte_level;
 use crate::error::{Error, Result};
+use crate::gguf_spm;
 use crate::roles::Role;
 use crate::tokenizer::Tokenizer;
 use crate::train::GPT4_PATTERN;
@@ -11,6 +12,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// Kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
+pub(crate) const UNKNOWN: i64 = 2;
 pub(crate) const CONTROL: i64 = 3;
 pub(crate) const USER_DEFINED: i64 = 4;
 
@@ -52,7 +54,7 @@ pub struct GgufText {
 }
 
 impl Tokenizer {
-    /// The tokenizer inside of a GGUF file: byte-level BPE. Ids are llama.cpp's.
+    /// The tokenizer inside of a GGUF file: byte-level BPE, or SentencePiece's. Ids are llama.cpp's.
     ///
     /// # Errors
     /// If there is none, or one of another kind, or with a way to cut texts that is not known; errors name the file
@@ -76,7 +78,7 @@ impl Tokenizer {
     }
 }
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(crate) const TOKENS: &str = "tokenizer.ggml.tokens";
 
 /// What a GGUF file says of texts besides its vocabulary.
 pub fn gguf_text(path: &Path) -> Result<GgufText> {
@@ -104,10 +106,12 @@ fn tokenizer_json(file: &GgufFile, tokens: &[String]) -> Result<Value> {
     let key = "tokenizer.ggml.model";
     match file.text(key)? {
         Some("gpt2") => {}
+        Some("llama") => return gguf_spm::tokenizer_json(file, tokens),
         None => return Err(file.wrong(key, "is missing: there is no tokenizer inside").into()),
         Some(other) => {
-            let what =
-                format!("is {other:?}; of tokenizers inside only gpt2 (byte-level BPE) is read");
+            let what = format!(
+                "is {other:?}; of tokenizers inside, gpt2 (byte-level BPE) and llama (SentencePiece) are read"
+            );
             return Err(file.wrong(key, &what).into());
         }
     }
@@ -124,16 +128,11 @@ fn tokenizer_json(file: &GgufFile, tokens: &[String]) -> Result<Value> {
     if vocab.len() < tokens.len() {
         return Err(file.wrong(TOKENS, "has a token twice").into());
     }
-    let adds_bos = file.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(ignore_merges);
-    let bos = match file.integer("tokenizer.ggml.bos_token_id")? {
-        Some(id) if adds_bos => tokens.get(id as usize).map(|token| (id, token)),
-        _ => None,
-    };
     Ok(json!({
         "version": "1.0",
         "added_tokens": added(file, tokens)?,
         "pre_tokenizer": pre_tokenizer(cut),
-        "post_processor": bos.map(|(id, token)| begin(id, token)),
+        "post_processor": frame(file, tokens, ignore_merges)?,
         "decoder": byte_level(true),
         "model": {
             "type": "BPE",
@@ -165,22 +164,42 @@ pub(crate) fn pre_tokenizer(cut: Cut) -> Value {
     json!({"type": "Sequence", "pretokenizers": [first, last]})
 }
 
-/// Puts the token that begins a text before it.
-fn begin(id: u64, token: &str) -> Value {
-    let (special, text) = (
-        json!({"SpecialToken": {"id": token, "type_id": 0}}),
-        |name: &str, type_id: u8| json!({"Sequence": {"id": name, "type_id": type_id}}),
-    );
-    json!({
+/// What puts the token that begins a text before it, where the file says so (or says nothing, and `begins` does), and the one
+/// that ends it behind.
+pub(crate) fn frame(file: &GgufFile, tokens: &[String], begins: bool) -> Result<Option<Value>> {
+    let special = |name: &str, usual: bool| -> Result<Option<(u64, &String)>> {
+        let adds = file.flag(&format!("tokenizer.ggml.add_{name}_token"))?.unwrap_or(usual);
+        let id = file.integer(&format!("tokenizer.ggml.{name}_token_id"))?;
+        let found = id.and_then(|id| Some((id, tokens.get(id as usize)?)));
+        Ok(found.filter(|_| adds))
+    };
+    let (bos, eos) = (special("bos", begins)?, special("eos", false)?);
+    if bos.or(eos).is_none() {
+        return Ok(None);
+    }
+    let piece =
+        |token: &String, type_id: u8| json!({"SpecialToken": {"id": token, "type_id": type_id}});
+    let around = |name: &str, type_id: u8| -> Vec<Value> {
+        let text = json!({"Sequence": {"id": name, "type_id": type_id}});
+        let before = bos.map(|(_, token)| piece(token, type_id));
+        let after = eos.map(|(_, token)| piece(token, type_id));
+        before.into_iter().chain([text]).chain(after).collect()
+    };
+    let named = bos
+        .into_iter()
+        .chain(eos)
+        .map(|(id, token)| (token.clone(), json!({"id": token, "ids": [id], "tokens": [token]})));
+    let pair = [around("A", 0), around("B", 1)].concat();
+    Ok(Some(json!({
         "type": "TemplateProcessing",
-        "single": [special, text("A", 0)],
-        "pair": [special, text("A", 0), special, text("B", 1)],
-        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
-    })
+        "single": around("A", 0),
+        "pair": pair,
+        "special_tokens": named.collect::<Map<String, Value>>(),
+    })))
 }
 
 /// The tokens that are found in a text as a whole.
-fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<Value>> {
+pub(crate) fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<Value>> {
     let key = "tokenizer.ggml.token_type";
     let Some(types) = file.array(key)? else { return Ok(Vec::new()) };
     if types.len() != tokens.len() {
@@ -193,7 +212,7 @@ fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<Value>> {
         _ => 0,
     });
     let entry = |(id, (kind, content)): (usize, (i64, &String))| {
-        matches!(kind, CONTROL | USER_DEFINED).then(|| {
+        matches!(kind, UNKNOWN | CONTROL | USER_DEFINED).then(|| {
             json!({
                 "id": id,
                 "content": content,
@@ -201,7 +220,7 @@ fn added(file: &GgufFile, tokens: &[String]) -> Result<Vec<Value>> {
                 "lstrip": false,
                 "rstrip": false,
                 "normalized": false,
-                "special": kind == CONTROL,
+                "special": kind != USER_DEFINED,
             })
         })
     };

@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod format;
 mod gguf;
+mod gguf_spm;
 mod gguf_write;
 mod offsets;
 mod roles;
