@@ -229,6 +229,14 @@ impl Done {
         if !step.first().is_some_and(|command| LASTING.contains(&command.as_str())) {
             return Ok(());
         }
+        // What the same command made of the same file before, this one has replaced.
+        let words = step.join(" ");
+        let begins = |words: &str| words.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
+        let same = |line: &String| {
+            line.split_once(' ')
+                .is_some_and(|(_, words_before)| begins(words_before) == begins(&words))
+        };
+        self.lines.retain(|line| !same(line));
         self.lines.push(self.line(step));
         fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
         let part = self.file.with_extension("part");
@@ -317,7 +325,11 @@ mod tests {
         done.add(&train).unwrap();
         done.add(&generate).unwrap();
         assert!(load().has(&train) && !load().has(&generate));
+        let other = words("train run.toml --set trainer.steps=2");
+        let mut done = load();
+        done.add(&other).unwrap();
+        assert!(load().has(&other) && !load().has(&train), "one has replaced the other");
         fs::write(root.path().join("recipes/tiny/run.toml"), "steps = 3").unwrap();
-        assert!(!load().has(&train));
+        assert!(!load().has(&other));
     }
 }

@@ -37,7 +37,7 @@ pub struct Common {
     #[arg(long, global = true, value_name = "DTYPE")]
     pub dtype: Option<Dtype>,
     /// How many processor threads to use [default: one a core]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 

@@ -25,7 +25,7 @@ use toml::{Table, Value};
 
 use crate::arguments::Common;
 use crate::output::usage;
-use crate::run_file::{TASK, default_folder, seed, trainer};
+use crate::run_file::{TASK, run_folder, seed, trainer};
 use crate::section::{Source, seen_from};
 
 /// A run of fine-tuning.
@@ -116,8 +116,7 @@ impl FineTuneFile {
     pub fn read(source: Source, common: &Common, device: Device) -> Result<Self> {
         source.expect_keys(KEYS)?;
         let seed = seed(&source, common)?;
-        let folder: PathBuf =
-            source.section("run")?.unwrap_or_else(|| default_folder(&source.path));
+        let folder = run_folder(&source)?;
         check_run_folder(&folder)?;
         let name = folder.file_name().map_or("run".into(), |name| name.to_string_lossy().into());
         let missing = |name: &str| {

@@ -40,20 +40,22 @@ pub fn kind(dtype: Dtype) -> Kind {
 pub fn matrix_product_speed(device: Device, kind: Kind) -> Result<f64> {
     const SIDE: i64 = 1024;
     const HOW_LONG: Duration = Duration::from_millis(300);
-    idiolect_torch::catch(|| {
+    let measured = idiolect_torch::catch(|| {
         let matrix = Tensor::ones([SIDE, SIDE], (kind, device));
         let begun = Instant::now();
         let mut best = f64::INFINITY;
         while begun.elapsed() < HOW_LONG {
             let started = Instant::now();
             // Reading one number waits for the device.
-            let product = idiolect_torch::product(&matrix, &matrix);
-            let _ = product.map(|product| product.get(0).get(0).double_value(&[]));
+            let product = idiolect_torch::product(&matrix, &matrix)?;
+            product.get(0).get(0).double_value(&[]);
             best = best.min(started.elapsed().as_secs_f64());
         }
-        2.0 * (SIDE as f64).powi(3) / best
-    })
-    .context("cannot measure the speed of matrix products")
+        Ok(2.0 * (SIDE as f64).powi(3) / best)
+    });
+    // Both what the closure returned and what it threw.
+    let speed: Result<f64, idiolect_torch::TorchError> = measured.and_then(|speed| speed);
+    speed.context("cannot measure the speed of matrix products")
 }
 
 /// A line of a file in /proc, in bytes: `MemTotal:  24 kB`. `None` where there is no such file.

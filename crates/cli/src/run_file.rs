@@ -88,7 +88,7 @@ impl RunFile {
         }
         source.expect_keys(KEYS)?;
         let seed = seed(&source, common)?;
-        let folder = source.section("run")?.unwrap_or_else(|| default_folder(&source.path));
+        let folder = run_folder(&source)?;
         let model = source.section("model")?;
         let sections = Sections {
             data: source.section("data")?,
@@ -300,6 +300,14 @@ fn samples(
         }
     }
     Ok(Some(samples))
+}
+
+/// Where a run file's run goes: a record stands for the run whose folder it lies in, wherever it is called from.
+pub fn run_folder(source: &Source) -> Result<PathBuf> {
+    match source.run_of_record() {
+        Some(folder) => Ok(folder),
+        None => Ok(source.section("run")?.unwrap_or_else(|| default_folder(&source.path))),
+    }
 }
 
 /// `recipes/shakespeare/run.toml` runs in `runs/shakespeare`, `small.toml` in `runs/small`.

@@ -15,6 +15,8 @@ pub struct Source {
     pub path: PathBuf,
     text: String,
     table: Table,
+    /// The keys that the command line changed, such as `trainer.steps`.
+    changed: Vec<String>,
 }
 
 impl Source {
@@ -34,7 +36,21 @@ impl Source {
         for change in changes {
             set(&mut table, change)?;
         }
-        Ok(Self { path: path.to_owned(), text, table })
+        let key = |change: &String| change.split('=').next().unwrap_or_default().trim().to_owned();
+        let changed = changes.iter().map(key).collect();
+        Ok(Self { path: path.to_owned(), text, table, changed })
+    }
+
+    /// The folder of the run whose own record this is, unless the command line names another.
+    pub fn run_of_record(&self) -> Option<PathBuf> {
+        let is_record = self.path.ends_with("run.toml") && idiolect_trainer::is_record(&self.text);
+        let folder =
+            self.path.parent().filter(|_| is_record && !self.changed.contains(&"run".into()));
+        match folder {
+            // A folder with a name, for the report's sake.
+            Some(here) if here.as_os_str().is_empty() => std::env::current_dir().ok(),
+            other => other.map(Path::to_owned),
+        }
     }
 
     /// Refuses a section, or a key outside of all, that is not among `known`.

@@ -44,7 +44,7 @@ pub struct TrainerConfig {
     pub validate_every: Option<u64>,
     /// Micro-batches of an evaluation, drawn once and then always the same; all if not given.
     pub validation_batches: Option<u64>,
-    /// Steps between checkpoints; only at a stop and after the last step if not given.
+    /// Steps between checkpoints, besides those at a stop and after the last step; 500 if not given.
     pub checkpoint_every: Option<u64>,
     /// Newest checkpoints that are kept (at least 1).
     pub keep_last: usize,
@@ -99,7 +99,7 @@ impl Default for TrainerConfig {
             seed: 0,
             validate_every: None,
             validation_batches: None,
-            checkpoint_every: None,
+            checkpoint_every: Some(500),
             keep_last: 2,
             keep_best: 1,
             best_by: None,

@@ -132,9 +132,14 @@ impl Run<'_> {
         self.prune()
     }
 
-    /// The evaluation whose checkpoint becomes the model, where the configuration asks for the best.
+    /// The evaluation whose checkpoint becomes the model, where the configuration asks for the best: of those that have one, as a
+    /// run that asked for it only later may lack some.
     pub fn best(&self) -> Option<&Score> {
-        self.setup.config.best_by?.best(&self.scores)
+        let now = self.progress.step;
+        let kept = |score: &&Score| {
+            score.step == now || checkpoint::is_there(&self.checkpoints(), score.step)
+        };
+        self.setup.config.best_by?.best(self.scores.iter().filter(kept))
     }
 
     /// Whether too many evaluations in a row were no better.
@@ -153,6 +158,9 @@ impl Run<'_> {
     /// Writes `model/` and `report.md` of a run whose steps are all done, or whose patience is.
     pub fn finish(&mut self, model: &mut Model, callbacks: &mut dyn Callbacks) -> Result<Outcome> {
         model.train(false);
+        if self.was_finished {
+            return Ok(Outcome::Finished(Box::new(report::read(self, model)?)));
+        }
         let step = self.progress.step;
         if step < self.plan.steps && !checkpoint::is_there(&self.checkpoints(), step) {
             self.save(model, callbacks)?;

@@ -180,10 +180,11 @@ impl TrainerConfig {
             ("patience", self.patience.map(|n| n as u64)),
             ("threads", self.threads.map(|n| n as u64)),
         ];
-        match counts.into_iter().find(|(_, count)| *count == Some(0)) {
-            Some((key, _)) => invalid(key, "must be at least 1"),
-            None => Ok(()),
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+            return invalid(key, "must be at least 1");
         }
+        // More than any machine has; libtorch ends the process over a number that its threads do not fit.
+        require(self.threads.is_none_or(|n| n <= 1024), "threads", "must be at most 1024")
     }
 }
 

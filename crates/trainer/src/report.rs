@@ -12,6 +12,11 @@ use std::path::Path;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
+/// Sums up a run that was finished before; what it left stays as it is.
+pub fn read(run: &Run, model: &Model) -> Result<Summary> {
+    Ok(summary(run, model, &History::read(run.setup.run_dir)?))
+}
+
 /// Writes everything that a finished run leaves, and sums it up.
 pub fn write(run: &Run, model: &Model, callbacks: &mut dyn Callbacks) -> Result<Summary> {
     let history = History::read(run.setup.run_dir)?;

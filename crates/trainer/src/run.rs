@@ -38,6 +38,8 @@ pub struct Run<'a> {
     pub chosen: Vec<u64>,
     /// How far the run was at its last report.
     pub reported: Progress,
+    /// Whether the run was finished before, and what it left is there.
+    pub was_finished: bool,
     _lock: FolderLock,
 }
 
@@ -57,13 +59,17 @@ impl<'a> Run<'a> {
         let identity = identity(&setup, model)?;
         let mut warn = |message| callbacks.on_event(Event::Warning { message });
         let found = find_checkpoint(run_dir, config.resume, &mut warn)?;
+        let mut was_finished = false;
         if let Some((path, state)) = &found {
             let is_done = is_done(&plan, config, state);
+            was_finished = is_done && run_folder::is_finished(run_dir);
             let changed = resume::compare(path, state, &identity, (&plan, is_done))?;
             changed.into_iter().for_each(&mut warn);
             checkpoint::load(path, model, &mut optimizers)?;
         }
-        write_record(run_dir, &setup.context.run_file)?;
+        if !was_finished {
+            write_record(run_dir, &setup.context.run_file)?;
+        }
         let journal = open_journal(run_dir, found.as_ref().map(|(_, state)| &state.journal), warn)?;
         model.train(true);
         let (resumed_from, state) = found.unzip();
@@ -90,6 +96,7 @@ impl<'a> Run<'a> {
             scores,
             identity,
             reported: progress,
+            was_finished,
             _lock: lock,
         })
     }

@@ -42,6 +42,16 @@ pub fn lock(run_dir: &Path) -> Result<FolderLock> {
     Ok(lock)
 }
 
+/// Whether a run left its model and its report.
+pub fn is_finished(run_dir: &Path) -> bool {
+    run_dir.join("model").is_dir() && run_dir.join("report.md").is_file()
+}
+
+/// Whether a text is the record that a run left in its folder.
+pub fn is_record(text: &str) -> bool {
+    text.starts_with(FIRST_LINE)
+}
+
 /// Writes the record: what runs, and that the folder is a run's.
 pub fn write_record(run_dir: &Path, run_file: &str) -> Result<()> {
     let record = format!("{FIRST_LINE}\n{run_file}");

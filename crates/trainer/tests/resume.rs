@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use idiolect_model::ModelConfig;
-use idiolect_trainer::{Dtype, Error, Event, Outcome, RunContext, Spike, TrainerConfig};
+use idiolect_trainer::{BestBy, Dtype, Error, Event, Outcome, RunContext, Spike, TrainerConfig};
 use std::path::Path;
 
 fn finished(model: &ModelConfig, config: &TrainerConfig) -> tempfile::TempDir {
@@ -53,10 +53,14 @@ fn bert_f32() {
 #[test]
 fn a_finished_run_stays_as_it_is() {
     let folder = finished(&gpt_config(0.1), &config(5));
-    let before = (metrics(folder.path()), weights(folder.path()));
+    std::fs::write(folder.path().join("model/mine.txt"), "by hand").unwrap();
+    let files =
+        ["metrics.jsonl", "report.md", "run.toml", "model/README.md", "model/model.safetensors"];
+    let read = || files.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+    let before = read();
     let (_, outcome) = run(&gpt_config(0.1), &config(5), folder.path(), &mut ()).unwrap();
     assert!(matches!(outcome, Outcome::Finished(_)));
-    assert!(before == (metrics(folder.path()), weights(folder.path())));
+    assert!(before == read() && folder.path().join("model/mine.txt").exists());
 }
 
 // Breaks the newest of two checkpoints in a way, and goes on.
@@ -238,4 +242,14 @@ fn an_older_broken_checkpoint_stays_when_another_breaks() {
     run(&gpt_config(0.0), &config(10), folder.path(), &mut ()).unwrap();
     assert!(checkpoints.join("broken-step-8").exists());
     assert!(checkpoints.join("broken-step-8-2/manifest.json").exists());
+}
+
+#[test]
+fn a_run_that_asks_for_the_best_only_later_takes_the_best_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = TrainerConfig { keep_last: 1, keep_best: 0, validate_every: Some(1), ..config(10) };
+    run(&gpt_config(0.0), &first, folder.path(), &mut Caller::stopping_at(18)).unwrap();
+    let later = TrainerConfig { best_by: Some(BestBy::Loss), keep_best: 1, ..first };
+    let (_, outcome) = run(&gpt_config(0.0), &later, folder.path(), &mut ()).unwrap();
+    assert!(matches!(outcome, Outcome::Finished(_)));
 }

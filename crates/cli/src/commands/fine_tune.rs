@@ -187,7 +187,6 @@ fn context(
         ("training rows", count(&rows.train)),
         ("data", rows.train.hash()),
         ("tokenizer", tokenizer.hash()),
-        ("idiolect", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     if weights.is_file() {
         lineage.push(("base weights", idiolect_files::hash_file(&weights)?));

@@ -12,7 +12,7 @@ use idiolect_files::{AtomicFolder, FolderLock, remove_temporaries, write_atomic}
 use idiolect_tokenizer::Tokenizer;
 
 use super::data;
-use crate::output::message;
+use crate::output::{message, usage};
 use crate::progress::Progress;
 use crate::run_file::{Run, RunFile};
 use crate::samples::Side;
@@ -64,6 +64,22 @@ fn lock(folder: &Path) -> Result<FolderLock> {
     Ok(lock)
 }
 
+/// Refuses to make a stage anew under a run that has trained on what is there: its checkpoints would be left with documents, ids
+/// or a vocabulary that they do not know.
+fn refuse_under_checkpoints(run: &Path, stage: &Path) -> Result<()> {
+    let mut checkpoints = std::fs::read_dir(run.join("checkpoints")).into_iter().flatten();
+    if stage.join(KEY).exists() && checkpoints.next().is_some() {
+        let what = format!(
+            "{} was made from other data or settings, and the run in {} has trained on it: name another folder (--set \
+             run=FOLDER), or remove this one",
+            stage.display(),
+            run.display()
+        );
+        return Err(usage(what));
+    }
+    Ok(())
+}
+
 /// Cleans and splits the documents of `[data]`.
 pub fn documents(file: &RunFile) -> Result<Prepared> {
     let config = file.data()?;
@@ -73,6 +89,7 @@ pub fn documents(file: &RunFile) -> Result<Prepared> {
         let report = data::read_report(&folder)?;
         return Ok(Prepared { folder, key, report });
     }
+    refuse_under_checkpoints(&file.folder, &folder)?;
     let _lock = lock(&file.folder)?;
     let mut progress = Progress::new("data");
     let report = idiolect_dataset::prepare(&config, &folder, &mut |at| {
@@ -97,6 +114,7 @@ pub fn tokenizer(file: &RunFile, prepared: &Prepared) -> Result<(Tokenizer, Path
     if made_from(&folder, &key) {
         return Ok((Tokenizer::from_folder(&folder)?, folder));
     }
+    refuse_under_checkpoints(&file.folder, &folder)?;
     let _lock = lock(&file.folder)?;
     // Now, so that a folder in the way does not cost a training.
     let making = AtomicFolder::replacing_ours(&folder, KEY)?;

@@ -113,7 +113,6 @@ fn context(
         ("documents", documents),
         ("data", report.train.hash.clone()),
         ("tokenizer", tokenizer.hash()),
-        ("idiolect", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     Ok(RunContext {
         name: run.name.clone(),
@@ -202,7 +201,9 @@ impl<'a> Watch<'a> {
             Outcome::Stopped { step, checkpoint } => {
                 drop(progress);
                 if let Some(error) = self.broken {
-                    return Err(error);
+                    // Not the error itself: a reader that went away is a good end elsewhere, but this run is not done.
+                    message(format!("stopped, since its output cannot be written: {error:#}"));
+                    return Ok(1);
                 }
                 message(format!(
                     "stopped after step {step}; everything is in {}\nto go on: idiolect train {}",

@@ -42,6 +42,33 @@ fn the_record_of_a_run_goes_on_with_it() {
     assert_eq!(said.status, Some(0), "{}", said.stderr);
     assert!(!said.stderr.contains("will not equal"), "{}", said.stderr);
     assert!(record == read("run/run.toml") && weights == read("run/model/model.safetensors"));
+    // From another folder as well.
+    let inside = place.command(&["train", "run.toml"]).current_dir(place.path("run")).output();
+    assert!(inside.expect("the binary starts").status.success());
+    assert!(!place.path("run/run").exists());
+}
+
+#[test]
+fn a_run_folder_that_cannot_be_made_is_named() {
+    let place = Place::new("gpt.toml");
+    let said = place.call(&["train", "run.toml", "--set", "run='text.txt/run'"]);
+    assert_eq!(said.status, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("text.txt/run"), "{}", said.stderr);
+}
+
+#[test]
+fn training_whose_reader_goes_away_is_not_done() {
+    use std::io::{BufRead, BufReader};
+    let place = Place::new("gpt.toml");
+    let line = ["train", "run.toml", "--set", "trainer.steps=600", "--set", "trainer.log_every=1"];
+    let mut command = place.command(&[&line[..], &["--json"]].concat());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut first = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("piped"));
+    reader.read_line(&mut first).expect("a line");
+    drop(reader);
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]
@@ -65,4 +92,17 @@ fn compressed_texts_are_scored() {
     place.write("bad.txt", b"one\ntwo\n\xff");
     let said = place.call(&[&task[..], &["bad.txt"]].concat());
     assert!(said.stderr.contains("bad.txt, line 3: not UTF-8"), "{}", said.stderr);
+}
+
+#[test]
+fn what_a_run_trained_on_is_not_made_anew() {
+    let place = Place::new("gpt.toml");
+    place.done(&["train", "run.toml"]);
+    let before = std::fs::read(place.path("run/tokenizer/tokenizer.json")).expect("it is there");
+    let other = ["train", "run.toml", "--set", "data.validation.share=0.2"];
+    let said = place.call(&other);
+    assert_eq!(said.status, Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("has trained on it"), "{}", said.stderr);
+    assert!(before == std::fs::read(place.path("run/tokenizer/tokenizer.json")).expect("there"));
+    place.done(&[&other[..], &["--set", "run=other"]].concat());
 }
