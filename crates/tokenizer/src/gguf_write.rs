@@ -28,11 +28,10 @@ impl Tokenizer {
     /// The keys `tokenizer.*` of a GGUF file, as llama.cpp's converter writes them.
     ///
     /// # Errors
-    /// If such files cannot say what the tokenizer does: it is not byte-level BPE, cuts or normalises texts in a way that
-    /// has no name there, or has more tokens than the model takes ids.
+    /// If such files cannot say what the tokenizer does: it is neither byte-level BPE nor BERT's uncased WordPiece, cuts or
+    /// normalises texts in a way that has no name there, or has more tokens than the model takes ids.
     pub fn to_gguf(&self, extras: &GgufExtras<'_>) -> Result<Vec<(String, MetadataValue)>> {
         let refuse = |what: String| Error::Invalid { origin: "GGUF: the tokenizer".into(), what };
-        let pre = self.pre().map_err(refuse)?;
         let n_tokens = self.vocab_size();
         if n_tokens > extras.vocab_size {
             let most = extras.vocab_size;
@@ -41,14 +40,23 @@ impl Tokenizer {
             )));
         }
         let text = |value: &str| MetadataValue::Text(value.to_string());
-        let mut all = vec![
-            ("model", text("gpt2")),
-            ("pre", text(pre)),
-            ("tokens", MetadataValue::Texts(self.all_tokens(extras.vocab_size))),
-            ("token_type", MetadataValue::I32s(self.types(extras.vocab_size))),
-            ("merges", MetadataValue::Texts(self.merges())),
-        ];
-        all.extend(self.special(extras.stop_ids).map_err(refuse)?);
+        let mut all = vec![("token_type", MetadataValue::I32s(self.types(extras.vocab_size)))];
+        let tokens = self.all_tokens(extras.vocab_size);
+        if self.json()["model"]["type"] == "WordPiece" {
+            self.check_wordpiece().map_err(refuse)?;
+            let marked = (0..).zip(tokens).map(|(id, token)| self.marked(id, token)).collect();
+            all.extend([("model", text("bert")), ("tokens", MetadataValue::Texts(marked))]);
+            all.extend(self.frame_of_bert());
+        } else {
+            let pre = self.pre().map_err(refuse)?;
+            all.extend([
+                ("model", text("gpt2")),
+                ("pre", text(pre)),
+                ("tokens", MetadataValue::Texts(tokens)),
+                ("merges", MetadataValue::Texts(self.merges())),
+            ]);
+            all.extend(self.special(extras.stop_ids).map_err(refuse)?);
+        }
         let keyed = all.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value));
         let template =
             extras.chat_template.map(|source| ("tokenizer.chat_template".into(), text(source)));
@@ -61,7 +69,7 @@ impl Tokenizer {
         let model = &json["model"];
         if model["type"] != "BPE" || !self.is_byte_level() {
             let kind = model["type"].as_str().unwrap_or("of no type");
-            return Err(format!("it is {kind}; only byte-level BPE is written"));
+            return Err(format!("it is {kind}; only byte-level BPE and WordPiece are written"));
         }
         // llama.cpp has no normaliser for these: texts that are composed already come out the same.
         if !json["normalizer"].is_null() && json["normalizer"]["type"] != "NFC" {
@@ -74,6 +82,48 @@ impl Tokenizer {
         });
         let none = || format!("no name is known for the way in which it cuts texts: {cut}");
         found.map(|known| known.0).ok_or_else(none)
+    }
+
+    /// Whether texts are cut as llama.cpp cuts all that it calls "bert": lowercase, without accents, `##` before what goes on.
+    fn check_wordpiece(&self) -> std::result::Result<(), String> {
+        let json = self.json();
+        let (normalizer, model) = (&json["normalizer"], &json["model"]);
+        let is_plain = normalizer["type"] == "BertNormalizer"
+            && normalizer["lowercase"] == true
+            && normalizer["strip_accents"] != false
+            && normalizer["handle_chinese_chars"] == true
+            && json["pre_tokenizer"]["type"] == "BertPreTokenizer"
+            && model["continuing_subword_prefix"] == "##";
+        let (before, after) = self.frame(Special::Add);
+        let is_framed = before.iter().eq(&self.cls_id()) && after.iter().eq(&self.sep_id());
+        match is_plain && is_framed {
+            true => Ok(()),
+            false => {
+                Err("it is a WordPiece other than BERT's uncased one, which has no name".into())
+            }
+        }
+    }
+
+    /// A token of WordPiece as llama.cpp has it: what begins a word is marked, and not what goes on.
+    fn marked(&self, id: u32, token: String) -> String {
+        match token.strip_prefix("##") {
+            _ if self.added(id) == Some(true) => token,
+            Some(rest) => rest.to_string(),
+            None => format!("▁{token}"),
+        }
+    }
+
+    fn frame_of_bert(&self) -> Vec<Entry> {
+        let ids = [
+            ("bos_token_id", self.cls_id()),
+            ("eos_token_id", self.sep_id()),
+            ("cls_token_id", self.cls_id()),
+            ("seperator_token_id", self.sep_id()), // The format spells it so.
+            ("unknown_token_id", self.unk_id()),
+            ("padding_token_id", self.pad_id()),
+            ("mask_token_id", self.mask_id()),
+        ];
+        ids.into_iter().filter_map(|(key, id)| Some((key, MetadataValue::U32(id?)))).collect()
     }
 
     /// Tokens by id, as many as the model takes.
@@ -215,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn word_pieces_are_marked_where_words_begin() {
+        let texts = ["the cat sat on the mat"];
+        let tokenizer = train(texts.iter(), &TrainConfig::wordpiece(60), &mut |_| {}).unwrap();
+        let extras = GgufExtras { vocab_size: tokenizer.vocab_size(), ..GgufExtras::default() };
+        let metadata = tokenizer.to_gguf(&extras).unwrap();
+        let value = |key: &str| {
+            let key = format!("tokenizer.ggml.{key}");
+            metadata.iter().find(|entry| entry.0 == key).map(|entry| entry.1.clone())
+        };
+        let Some(MetadataValue::Texts(tokens)) = value("tokens") else { panic!("no tokens") };
+        for (id, token) in (0..).zip(&tokens) {
+            let own = tokenizer.id_to_token(id).unwrap();
+            let expected = match own.strip_prefix("##") {
+                Some(rest) => rest.to_string(),
+                None if tokenizer.is_special(id) => own,
+                None => format!("▁{own}"),
+            };
+            assert_eq!(*token, expected);
+        }
+        assert_eq!(value("bos_token_id"), tokenizer.cls_id().map(MetadataValue::U32));
+        assert_eq!(value("seperator_token_id"), tokenizer.sep_id().map(MetadataValue::U32));
+    }
+
+    #[test]
     fn what_cannot_be_said_is_refused() {
         let check = |tokenizer: &Tokenizer, vocab_size: usize, expected: &str| {
             let extras = GgufExtras { vocab_size, ..GgufExtras::default() };
@@ -224,7 +298,12 @@ mod tests {
         check(&trained(Pattern::Gpt2), 100, "and the model takes 100 ids");
         let texts = ["the cat sat on the mat"];
         let wordpiece = train(texts.iter(), &TrainConfig::wordpiece(60), &mut |_| {}).unwrap();
-        check(&wordpiece, 1000, "only byte-level BPE is written");
+        let mut cased = wordpiece.json().clone();
+        cased["normalizer"]["lowercase"] = false.into();
+        let cased = Tokenizer::from_json(&cased.to_string()).unwrap();
+        check(&cased, 1000, "a WordPiece other than BERT's uncased one");
+        let character = train(texts.iter(), &TrainConfig::character(), &mut |_| {}).unwrap();
+        check(&character, 1000, "only byte-level BPE and WordPiece are written");
         let changed = |key: &str, value: Value| {
             let mut json = trained(Pattern::Gpt2).json().clone();
             json[key] = value;

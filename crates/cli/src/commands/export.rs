@@ -44,6 +44,7 @@ fn write_gguf(export: &Export, chosen: GgufType, common: &Common, stop: &Stop) -
         .with_context(|| format!("cannot load the model in {shown}"))?;
     let mut metadata = vec![("general.name".to_string(), MetadataValue::Text(name_of(&from)))];
     metadata.extend(texts(&from, model.config().vocab_size())?);
+    metadata.extend(pooling(&from)?);
     stop.gracefully();
     let mut progress = Progress::new("writing tensors");
     let saved = model.save_gguf(&export.to, kind(chosen), &metadata, &mut |done, all| {
@@ -68,8 +69,21 @@ fn texts(from: &Path, vocab_size: usize) -> Result<Vec<(String, MetadataValue)>>
         )?;
         (tokenizer, chat_template(from)?, stop_ids(from)?)
     };
+    if stop_ids.len() > 3 {
+        message(format!("of the {} ids that end a text, three find a place", stop_ids.len()));
+    }
     let extras = GgufExtras { vocab_size, stop_ids: &stop_ids, chat_template: template.as_deref() };
     Ok(tokenizer.to_gguf(&extras)?)
+}
+
+/// What becomes of an encoder's hidden states, as sentence-transformers has it beside the model.
+fn pooling(from: &Path) -> Result<Option<(String, MetadataValue)>> {
+    let config = json(&from.join("1_Pooling").join("config.json"))?;
+    // llama.cpp's `llama_pooling_type`.
+    let known = [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3)];
+    let is_set = |name: &str| config[format!("pooling_mode_{name}")] == true;
+    let found = known.iter().find(|known| is_set(known.0));
+    Ok(found.map(|known| ("bert.pooling_type".to_owned(), MetadataValue::U32(known.1))))
 }
 
 /// The chat template of a folder: a file of its own, or a key of `tokenizer_config.json`.
@@ -78,7 +92,11 @@ fn chat_template(folder: &Path) -> Result<Option<String>> {
         return Ok(Some(template));
     }
     let config = json(&folder.join("tokenizer_config.json"))?;
-    Ok(config["chat_template"].as_str().map(str::to_owned))
+    // A text, or a list of named ones.
+    let mut named = config["chat_template"].as_array().into_iter().flatten();
+    let default = named.find(|one| one["name"] == "default");
+    let source = default.map_or(&config["chat_template"], |one| &one["template"]);
+    Ok(source.as_str().map(str::to_owned))
 }
 
 /// The ids that end a text, as `generation_config.json` has them.
@@ -140,6 +158,10 @@ fn report(saved: &GgufSaved) {
             dtype.as_str(),
             some(&names)
         ));
+    }
+    if !saved.left_out.is_empty() {
+        let names: Vec<&str> = saved.left_out.iter().map(String::as_str).collect();
+        message(format!("left out, because such files have no place for them: {}", some(&names)));
     }
 }
 

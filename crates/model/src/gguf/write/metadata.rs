@@ -1,7 +1,7 @@
 //! A configuration in, the keys of its architecture as llama.cpp's converter writes them out.
 
 use super::names::Layout;
-use crate::config::{GptConfig, Mlp, Positions, RopeScaling, Yarn};
+use crate::config::{BertConfig, GptConfig, Mlp, ModelConfig, Positions, RopeScaling, Yarn};
 use idiolect_files::gguf::MetadataValue;
 
 /// Keys and their values.
@@ -28,14 +28,17 @@ impl Keys<'_> {
 }
 
 /// The sizes and settings of a model, or what such a file cannot say.
-pub(super) fn of(config: &GptConfig, layout: &Layout) -> Result<Metadata, String> {
-    check(layout, config)?;
+pub(super) fn of(config: &ModelConfig, layout: &Layout) -> Result<Metadata, String> {
     let mut keys = Keys { layout, all: Vec::new() };
-    put_all(&mut keys, config)?;
+    match config {
+        ModelConfig::Gpt(config) => decoder(&mut keys, config)?,
+        ModelConfig::Bert(config) => encoder(&mut keys, config)?,
+    }
     Ok(keys.all)
 }
 
-fn put_all(keys: &mut Keys, config: &GptConfig) -> Result<(), String> {
+fn decoder(keys: &mut Keys, config: &GptConfig) -> Result<(), String> {
+    check(keys.layout, config)?;
     keys.integer("block_count", config.n_layers);
     keys.integer("context_length", config.context_length);
     keys.integer("embedding_length", config.hidden_size);
@@ -133,7 +136,8 @@ fn scaling(keys: &mut Keys, scaling: Option<&RopeScaling>) -> Result<(), String>
 
 /// What each rotary frequency is divided by, where the scaling is that of Llama 3 (Grattafiori et al. 2024; the ramp as
 /// in Transformers' `_compute_llama3_parameters`).
-pub(super) fn frequency_divisors(config: &GptConfig) -> Option<Vec<f32>> {
+pub(super) fn frequency_divisors(config: &ModelConfig) -> Option<Vec<f32>> {
+    let ModelConfig::Gpt(config) = config else { return None };
     let Some(RopeScaling::Llama3 {
         factor,
         low_freq_factor: low,
@@ -154,6 +158,23 @@ pub(super) fn frequency_divisors(config: &GptConfig) -> Option<Vec<f32>> {
     Some((0..width / 2).map(divisor).collect())
 }
 
+fn encoder(keys: &mut Keys, config: &BertConfig) -> Result<(), String> {
+    if config.mlp != Mlp::Gelu {
+        return Err(format!("its MLP is {:?}, and that of bert is Gelu", config.mlp));
+    }
+    keys.integer("block_count", config.n_layers);
+    keys.integer("context_length", config.context_length);
+    keys.integer("embedding_length", config.hidden_size);
+    keys.integer("feed_forward_length", config.intermediate_size());
+    keys.integer("attention.head_count", config.n_heads);
+    keys.integer("vocab_size", config.vocab_size);
+    keys.number("attention.layer_norm_epsilon", config.norm_epsilon);
+    keys.put("attention.causal", MetadataValue::Bool(false));
+    let types = u32::try_from(config.token_types.max(1)).unwrap_or(u32::MAX);
+    keys.all.push(("tokenizer.ggml.token_type_count".into(), MetadataValue::U32(types)));
+    Ok(())
+}
+
 #[test]
 fn divisors_are_those_of_transformers() {
     let config = GptConfig {
@@ -167,7 +188,7 @@ fn divisors_are_those_of_transformers() {
         }),
         ..GptConfig::llama_small()
     };
-    let divisors = frequency_divisors(&config).unwrap_or_default();
+    let divisors = frequency_divisors(&ModelConfig::Gpt(config)).unwrap_or_default();
     // Llama 3.1's `rope_freqs.weight`: ones, a ramp, then the factor.
     assert_eq!((divisors.len(), divisors[0], divisors[28], divisors[63]), (64, 1.0, 1.0, 8.0));
     assert!(divisors.is_sorted() && divisors[30] > 1.0 && divisors[30] < 8.0);

@@ -4,7 +4,7 @@ mod metadata;
 mod names;
 
 use super::quantize::{WRITTEN, quantize};
-use crate::config::{GptConfig, ModelConfig};
+use crate::config::ModelConfig;
 use crate::families::Family;
 use crate::parameter::{Parameter, Stored};
 use crate::{Error, Model, Result};
@@ -27,6 +27,8 @@ pub struct GgufSaved {
     /// Matrices that have another type than was asked for, because its blocks do not divide their rows or it cannot hold
     /// their numbers: their names in the file, and the type.
     pub fallbacks: Vec<(String, GgmlType)>,
+    /// Parameters that such a file has no place for, by their names in the model.
+    pub left_out: Vec<String>,
     /// Numbers written.
     pub numbers: u64,
     /// Bytes that they take.
@@ -74,19 +76,16 @@ impl Model {
             let (known, name) = (known.join(", "), dtype.as_str());
             return Err(refuse(format!("{name} is not a type that is written, known are {known}")));
         }
-        let layout = layout(&self.config()).map_err(refuse)?;
-        let Model::Gpt(gpt) = self else {
-            return Err(refuse("it is an encoder".into()));
-        };
-        let config = gpt.config();
+        let config = self.config();
+        let layout = layout(&config).map_err(refuse)?;
         let mut metadata = general(layout.name, dtype);
-        metadata.extend(metadata::of(config, layout).map_err(refuse)?);
+        metadata.extend(metadata::of(&config, layout).map_err(refuse)?);
         metadata.extend_from_slice(texts);
         let _guard = NoGrad::new();
         let mut saved = GgufSaved::default();
-        let mut entries = entries(self.parameters(), config, layout)?;
+        let mut entries = entries(self.parameters(), &config, layout, &mut saved)?;
         idiolect_torch::catch(|| {
-            entries.iter_mut().try_for_each(|entry| choose_type(entry, dtype, config, &mut saved))
+            entries.iter_mut().try_for_each(|entry| choose_type(entry, dtype, &config, &mut saved))
         })??;
         write(path, &metadata, &entries, &mut saved, on_tensor)
     }
@@ -128,13 +127,22 @@ fn general(architecture: &str, dtype: GgmlType) -> Metadata {
 }
 
 /// The tensors under their names in the file, all as F32 still.
-fn entries(parameters: &[Parameter], config: &GptConfig, layout: &Layout) -> Result<Vec<Entry>> {
+fn entries(
+    parameters: &[Parameter],
+    config: &ModelConfig,
+    layout: &Layout,
+    saved: &mut GgufSaved,
+) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     if let Some(divisors) = metadata::frequency_divisors(config) {
         let (name, tensor) = ("rope_freqs.weight".to_string(), Tensor::from_slice(&divisors));
         entries.push(Entry { name, tensor, dtype: GgmlType::F32, change: Change::None });
     }
     for (name, tensor) in parameters.iter().flat_map(parts) {
+        if layout.leaves_out(name) {
+            saved.left_out.push(name.to_string());
+            continue;
+        }
         let renamed = layout.rename(name).ok_or_else(|| Error::Gguf {
             problem: format!("{} has no place for its tensor `{name}`", layout.name),
         })?;
@@ -158,7 +166,8 @@ fn parts(parameter: &Parameter) -> Vec<(&str, Tensor)> {
     names.iter().map(String::as_str).zip(tensors).collect()
 }
 
-fn change(name: &str, config: &GptConfig, layout: &Layout) -> Change {
+fn change(name: &str, config: &ModelConfig, layout: &Layout) -> Change {
+    let ModelConfig::Gpt(config) = config else { return Change::None };
     let part = name.rsplit('.').nth(1).unwrap_or("");
     match part {
         "q_proj" if layout.is_interleaved => Change::Interleave { heads: config.n_heads as i64 },
@@ -174,7 +183,7 @@ fn change(name: &str, config: &GptConfig, layout: &Layout) -> Change {
 fn choose_type(
     entry: &mut Entry,
     asked: GgmlType,
-    config: &GptConfig,
+    config: &ModelConfig,
     saved: &mut GgufSaved,
 ) -> Result<()> {
     let size = entry.tensor.size();
@@ -183,13 +192,13 @@ fn choose_type(
         let name = &entry.name;
         return Err(Error::Gguf { problem: format!("`{name}` has a number that is not finite") });
     }
-    // As the converter has it: a table of positions is small.
-    if size.len() < 2 || entry.name == "position_embd.weight" {
+    // As the converter has it: tables of positions and segments are small.
+    if size.len() < 2 || ["position_embd.weight", "token_types.weight"].contains(&&*entry.name) {
         return Ok(());
     }
-    let makes_logits = match config.tie_embeddings {
-        true => entry.name == "token_embd.weight",
-        false => entry.name == "output.weight",
+    let makes_logits = match config {
+        ModelConfig::Gpt(gpt) if gpt.tie_embeddings => entry.name == "token_embd.weight",
+        _ => entry.name == "output.weight",
     };
     let wanted = match asked {
         GgmlType::Q4_0 | GgmlType::Q4_K if makes_logits => GgmlType::Q8_0,

@@ -11,6 +11,8 @@ pub(super) struct Layout {
     whole: &'static [(&'static str, &'static str)],
     /// The same inside of a block.
     in_block: &'static [(&'static str, &'static str)],
+    /// Parts that such files have no place for, at the beginning of names.
+    pub(super) left_out: &'static [&'static str],
     /// Whether halves of queries and keys alternate, because neighbours are turned against each other.
     pub(super) is_interleaved: bool,
     /// Whether norms are written with the one that is added to them.
@@ -38,6 +40,7 @@ const MODERN: Layout = Layout {
         ("mlp.up_proj", "ffn_up"),
         ("mlp.down_proj", "ffn_down"),
     ],
+    left_out: &[],
     is_interleaved: false,
     adds_one_to_norms: false,
 };
@@ -82,8 +85,31 @@ const GPT2: Layout = Layout {
     ..MODERN
 };
 
+const BERT: Layout = Layout {
+    name: "bert",
+    blocks: "bert.encoder.layer.",
+    whole: &[
+        ("bert.embeddings.word_embeddings", "token_embd"),
+        ("bert.embeddings.position_embeddings", "position_embd"),
+        ("bert.embeddings.token_type_embeddings", "token_types"),
+        ("bert.embeddings.LayerNorm", "token_embd_norm"),
+    ],
+    in_block: &[
+        ("attention.self.query", "attn_q"),
+        ("attention.self.key", "attn_k"),
+        ("attention.self.value", "attn_v"),
+        ("attention.output.dense", "attn_output"),
+        ("attention.output.LayerNorm", "attn_output_norm"),
+        ("intermediate.dense", "ffn_up"),
+        ("output.dense", "ffn_down"),
+        ("output.LayerNorm", "layer_output_norm"),
+    ],
+    left_out: &["bert.pooler.", "cls."],
+    ..MODERN
+};
+
 /// Transformers' `model_type`, and the layout of its files.
-static LAYOUTS: [(&str, Layout); 7] = [
+static LAYOUTS: [(&str, Layout); 8] = [
     ("llama", Layout { is_interleaved: true, ..MODERN }),
     ("mistral", Layout { is_interleaved: true, ..MODERN }),
     ("qwen2", Layout { name: "qwen2", ..MODERN }),
@@ -91,6 +117,7 @@ static LAYOUTS: [(&str, Layout); 7] = [
     ("gemma2", Layout { name: "gemma2", ..GEMMA }),
     ("gemma3_text", Layout { name: "gemma3", ..GEMMA }),
     ("gpt2", GPT2),
+    ("bert", BERT),
 ];
 
 impl Layout {
@@ -100,8 +127,18 @@ impl Layout {
         found.ok_or_else(|| LAYOUTS.iter().map(|known| known.0).collect())
     }
 
-    /// The file's name for a tensor.
+    /// The file's name for a tensor. Models without a head have no prefix before their names.
     pub(super) fn rename(&self, name: &str) -> Option<String> {
+        self.rename_full(name).or_else(|| self.rename_full(&self.with_body(name)))
+    }
+
+    /// A name with what stands before those of models that have a head.
+    fn with_body(&self, name: &str) -> String {
+        let body = self.blocks.split('.').next().unwrap_or("");
+        format!("{body}.{name}")
+    }
+
+    fn rename_full(&self, name: &str) -> Option<String> {
         let (part, what) = name.rsplit_once('.')?;
         if let Some(rest) = part.strip_prefix(self.blocks) {
             let (layer, part) = rest.split_once('.')?;
@@ -110,6 +147,12 @@ impl Layout {
         }
         let known = self.whole.iter().find(|known| known.0 == part)?;
         Some(format!("{}.{what}", known.1))
+    }
+
+    /// Whether files have no place for a tensor.
+    pub(super) fn leaves_out(&self, name: &str) -> bool {
+        let full = self.with_body(name);
+        self.left_out.iter().any(|start| name.starts_with(start) || full.starts_with(start))
     }
 }
 
@@ -126,6 +169,14 @@ fn names_are_llama_cpps() {
         Some("blk.0.post_attention_norm.weight"),
     );
     check("gpt2", "transformer.h.3.attn.c_attn.weight", Some("blk.3.attn_qkv.weight"));
-    check("gpt2", "transformer.h.3.attn.bias", None);
+    check(
+        "bert",
+        "bert.encoder.layer.1.output.LayerNorm.bias",
+        Some("blk.1.layer_output_norm.bias"),
+    );
+    check("bert", "bert.pooler.dense.weight", None);
+    check("bert", "encoder.layer.1.output.dense.bias", Some("blk.1.ffn_down.bias"));
+    let bert = Layout::of("bert").unwrap();
+    assert!(bert.leaves_out("pooler.dense.weight") && bert.leaves_out("cls.predictions.bias"));
     assert!(Layout::of("nanochat").unwrap_err().contains(&"qwen3"));
 }
