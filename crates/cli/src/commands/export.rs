@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use idiolect_files::gguf::{GgmlType, MetadataValue};
+use idiolect_files::gguf::{GgmlType, GgufFile, MetadataValue};
 use idiolect_model::{GgufSaved, Model};
 use idiolect_tokenizer::{GgufExtras, Tokenizer, gguf_text};
 use serde_json::Value;
@@ -16,6 +16,9 @@ use crate::machine;
 use crate::output::{message, usage};
 use crate::progress::Progress;
 use crate::stop::Stop;
+
+/// The key of a BERT's pooling.
+const POOLING: &str = "bert.pooling_type";
 
 /// Writes `to` whole or not at all: a GGUF file where it is named so, or else a folder.
 pub fn run(export: &Export, common: &Common, stop: &Stop) -> Result<u8> {
@@ -76,14 +79,19 @@ fn texts(from: &Path, vocab_size: usize) -> Result<Vec<(String, MetadataValue)>>
     Ok(tokenizer.to_gguf(&extras)?)
 }
 
-/// What becomes of an encoder's hidden states, as sentence-transformers has it beside the model.
+/// What becomes of an encoder's hidden states: as the file has it, or sentence-transformers beside the model.
 fn pooling(from: &Path) -> Result<Option<(String, MetadataValue)>> {
+    let entry = |kind| (POOLING.to_owned(), MetadataValue::U32(kind));
+    if from.is_file() {
+        let kind = GgufFile::open(from)?.integer(POOLING)?;
+        return Ok(kind.and_then(|kind| u32::try_from(kind).ok()).map(entry));
+    }
     let config = json(&from.join("1_Pooling").join("config.json"))?;
     // llama.cpp's `llama_pooling_type`.
     let known = [("mean_tokens", 1), ("cls_token", 2), ("lasttoken", 3)];
     let is_set = |name: &str| config[format!("pooling_mode_{name}")] == true;
     let found = known.iter().find(|known| is_set(known.0));
-    Ok(found.map(|known| ("bert.pooling_type".to_owned(), MetadataValue::U32(known.1))))
+    Ok(found.map(|known| entry(known.1)))
 }
 
 /// The chat template of a folder: a file of its own, or a key of `tokenizer_config.json`.
