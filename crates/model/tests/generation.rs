@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use idiolect_model::tch::{Device, Kind, Tensor};
+use idiolect_model::tch::{Kind, Tensor};
 use idiolect_model::{
     BeamConfig, ContrastiveConfig, Draft, FinishReason, Generated, GenerationConfig, GptConfig,
     Model, ModelConfig, Overflow, Prompt,
@@ -147,7 +147,7 @@ struct Expected {
 #[test]
 fn beams_are_those_of_transformers() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let model = Model::load(&fixtures.join("llama"), Device::Cpu, None).unwrap();
+    let model = Model::load(&fixtures.join("llama"), device(), None).unwrap();
     let text = std::fs::read_to_string(fixtures.join("beams.json")).unwrap();
     for case in serde_json::from_str::<Vec<Case>>(&text).unwrap() {
         let config = BeamConfig {

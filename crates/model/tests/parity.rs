@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{distance, open, read};
+use common::{device, distance, open, read};
 use idiolect_files::safetensors::SafetensorsFile;
-use idiolect_model::tch::{Device, Tensor};
+use idiolect_model::tch::Tensor;
 use idiolect_model::{Inputs, Model};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ fn close(name: &str, what: &str, got: &Tensor, wanted: &Tensor, tolerance: f64) 
 fn check_forward(name: &str) -> (Model, Inputs, SafetensorsFile) {
     let expected = open(&folder(name).join("expected.safetensors"));
     let tensor = |name: &str| read(&expected, name).unwrap();
-    let model = Model::load(&folder(name), Device::Cpu, None).unwrap();
+    let model = Model::load(&folder(name), device(), None).unwrap();
     let inputs = Inputs {
         ids: tensor("ids"),
         document_ids: None,
@@ -77,9 +77,9 @@ fn check(name: &str) {
 /// The same keys, save those that say nothing about what is computed, and the same tensors.
 fn check_saved(name: &str) {
     let saved = tempfile::tempdir().unwrap();
-    let model = Model::load(&folder(name), Device::Cpu, None).unwrap();
+    let model = Model::load(&folder(name), device(), None).unwrap();
     model.save(saved.path()).unwrap();
-    let again = Model::load(saved.path(), Device::Cpu, None).unwrap();
+    let again = Model::load(saved.path(), device(), None).unwrap();
     assert_eq!(again.config(), model.config(), "{name}");
     let value = |folder: &Path| -> serde_json::Value {
         let text = std::fs::read_to_string(folder.join("config.json")).unwrap();

@@ -8,6 +8,14 @@ use idiolect_model::{
 };
 use std::path::Path;
 
+/// Where the tests run: `IDIOLECT_TEST_DEVICE=cuda` is what `cargo xtask test --device cuda` sets.
+pub fn device() -> Device {
+    match std::env::var("IDIOLECT_TEST_DEVICE").as_deref() {
+        Ok("cuda") => Device::Cuda(0),
+        _ => Device::Cpu,
+    }
+}
+
 /// A small configuration of each layout.
 pub fn small_gpts() -> Vec<GptConfig> {
     let small = |config: GptConfig| GptConfig {
@@ -84,11 +92,11 @@ pub fn small_bert() -> BertConfig {
 /// A model whose every weight is random: the published initialisation has zeros and ones.
 pub fn random(config: ModelConfig) -> Model {
     idiolect_torch::set_threads(1); // These are too small for more.
-    let model = Model::new(&config, 5, Device::Cpu).unwrap();
+    let model = Model::new(&config, 5, device()).unwrap();
     let _guard = idiolect_torch::NoGrad::new();
     for (index, parameter) in model.parameters().iter().enumerate() {
         let mut tensor = parameter.tensor.shallow_clone();
-        let angles = Tensor::arange(tensor.numel() as i64, (Kind::Float, Device::Cpu));
+        let angles = Tensor::arange(tensor.numel() as i64, (Kind::Float, tensor.device()));
         let noise = ((angles + index as f64 * 7.0) * 12.9898).sin() * 43758.547;
         let noise = (&noise - noise.floor() - 0.5).reshape(tensor.size());
         let shift = if parameter.name.contains("norm") || parameter.name.contains("Norm.w") {
@@ -102,7 +110,7 @@ pub fn random(config: ModelConfig) -> Model {
 }
 
 pub fn row(ids: &[i64]) -> Tensor {
-    Tensor::from_slice(ids).unsqueeze(0)
+    Tensor::from_slice(ids).unsqueeze(0).to_device(device())
 }
 
 pub fn inputs(ids: &[i64]) -> Inputs {
@@ -124,7 +132,7 @@ pub fn read(file: &SafetensorsFile, name: &str) -> Option<Tensor> {
         Dtype::I64 => Kind::Int64,
         other => panic!("{other:?}"),
     };
-    Some(Tensor::from_data_size(bytes, &shape, kind))
+    Some(Tensor::from_data_size(bytes, &shape, kind).to_device(device()))
 }
 
 pub fn open(path: &Path) -> SafetensorsFile {

@@ -53,6 +53,14 @@ impl Samples for Rule {
     }
 }
 
+/// Where the tests run: `IDIOLECT_TEST_DEVICE=cuda` is what `cargo xtask test --device cuda` sets.
+pub fn device() -> Device {
+    match std::env::var("IDIOLECT_TEST_DEVICE").as_deref() {
+        Ok("cuda") => Device::Cuda(0),
+        _ => Device::Cpu,
+    }
+}
+
 /// A GPT of the modern layout, small enough for a debug build.
 pub fn gpt_config(dropout: f64) -> ModelConfig {
     ModelConfig::Gpt(GptConfig {
@@ -79,7 +87,9 @@ pub fn bert_config(dropout: f64) -> ModelConfig {
 }
 
 pub fn model(config: &ModelConfig) -> Model {
-    Model::new(config, 7, Device::Cpu).unwrap()
+    let model = Model::new(config, 7, device()).unwrap();
+    assert!(model.parameters().iter().all(|parameter| parameter.tensor.device() == device()));
+    model
 }
 
 pub fn config(steps: u64) -> TrainerConfig {
