@@ -135,6 +135,19 @@ impl Keys {
         }
     }
 
+    /// The number of layers, or where it is missing the default; so many that lists of them can be made.
+    pub(crate) fn layers(&mut self, key: &str, default: Option<usize>) -> Result<usize, String> {
+        const MOST: usize = 10_000;
+        let count = match default {
+            Some(default) => self.or(key, default)?,
+            None => self.need(key)?,
+        };
+        match count {
+            0..=MOST => Ok(count),
+            _ => Err(format!("`{key}` is {count}, most are {MOST}")),
+        }
+    }
+
     /// The key, where null means none.
     pub(crate) fn or_null<T: DeserializeOwned>(
         &mut self,

@@ -70,7 +70,7 @@ pub(super) fn read_common(keys: &mut Keys, vocab_size: usize) -> Result<BertConf
     Ok(BertConfig {
         vocab_size: keys.or("vocab_size", vocab_size)?,
         hidden_size: keys.or("hidden_size", 768)?,
-        n_layers: keys.or("num_hidden_layers", 12)?,
+        n_layers: keys.layers("num_hidden_layers", Some(12))?,
         n_heads: keys.or("num_attention_heads", 12)?,
         intermediate_size: Some(keys.or("intermediate_size", 3072)?),
         token_types: keys.or("type_vocab_size", 2)?,

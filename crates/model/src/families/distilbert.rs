@@ -53,7 +53,7 @@ fn read(keys: &mut Keys) -> Result<BertConfig, String> {
         vocab_size: keys.or("vocab_size", 30522)?,
         context_length: keys.or("max_position_embeddings", 512)?,
         hidden_size: keys.or("dim", 768)?,
-        n_layers: keys.or("n_layers", 6)?,
+        n_layers: keys.layers("n_layers", Some(6))?,
         n_heads: keys.or("n_heads", 12)?,
         intermediate_size: Some(keys.or("hidden_dim", 3072)?),
         token_types: 0,

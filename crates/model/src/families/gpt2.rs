@@ -55,7 +55,7 @@ fn read(keys: &mut Keys) -> Result<GptConfig, String> {
         vocab_size: keys.or("vocab_size", start.vocab_size)?,
         context_length: keys.or("n_positions", start.context_length)?,
         hidden_size,
-        n_layers: keys.or("n_layer", start.n_layers)?,
+        n_layers: keys.layers("n_layer", Some(start.n_layers))?,
         n_heads: keys.or("n_head", start.n_heads)?,
         intermediate_size: Some(keys.or("n_inner", hidden_size.saturating_mul(4))?),
         norm_epsilon: keys.or("layer_norm_epsilon", 1e-5)?,

@@ -54,7 +54,7 @@ fn read(keys: &mut Keys) -> Result<GptConfig, String> {
         vocab_size: keys.or("vocab_size", 50432)?,
         context_length: stretched(context, rope.scaling.as_ref()),
         hidden_size: keys.or("hidden_size", 6144)?,
-        n_layers: keys.or("num_hidden_layers", 44)?,
+        n_layers: keys.layers("num_hidden_layers", Some(44))?,
         n_heads: keys.or("num_attention_heads", 64)?,
         intermediate_size: Some(keys.or("intermediate_size", 24576)?),
         positions: Positions::Rotary,

@@ -37,7 +37,7 @@ pub(super) fn sizes(keys: &mut Keys, start: GptConfig) -> Result<GptConfig, Stri
     Ok(GptConfig {
         vocab_size: keys.need("vocab_size")?,
         hidden_size: keys.need("hidden_size")?,
-        n_layers: keys.need("num_hidden_layers")?,
+        n_layers: keys.layers("num_hidden_layers", None)?,
         n_heads: keys.need("num_attention_heads")?,
         n_kv_heads: keys.or("num_key_value_heads", None)?,
         head_dim: keys.or("head_dim", start.head_dim)?,

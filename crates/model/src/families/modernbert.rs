@@ -59,7 +59,7 @@ fn read(keys: &mut Keys) -> Result<BertConfig, String> {
     if whole.scaling.is_some() {
         return Err("`rope_parameters.full_attention` is scaled, not supported".into());
     }
-    let n_layers: usize = keys.or("num_hidden_layers", 22)?;
+    let n_layers = keys.layers("num_hidden_layers", Some(22))?;
     let every: usize = keys.or("global_attn_every_n_layers", 3)?;
     let usual = |layer: usize| match every > 0 && layer.is_multiple_of(every) {
         true => LayerType::FullAttention,
