@@ -7,6 +7,7 @@ use idiolect_files::gguf::{GgmlType, GgufFile, GgufWriter, MetadataValue};
 use idiolect_files::safetensors::{Dtype, SafetensorsFile, SafetensorsWriter};
 use idiolect_model::tch::Device;
 use idiolect_model::{GptConfig, Model, ModelConfig, Quantize};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -26,6 +27,52 @@ fn a_file_is_the_model_of_its_folder() {
     file.save(saved.path()).unwrap();
     let again = Model::load(saved.path(), Device::Cpu, None).unwrap();
     assert_eq!(distance(&again.logits(&ids).unwrap(), &file.logits(&ids).unwrap()), 0.0);
+}
+
+/// Each family's file, laid out as llama.cpp's converter does, against the folder that its weights came from.
+#[test]
+fn every_architecture_is_the_model_of_its_folder() {
+    let _guard = idiolect_torch::NoGrad::new();
+    for name in ["gpt2", "gpt_neox", "bert", "llama3", "gemma2", "llama-yarn"] {
+        let folder = Model::load(&fixture(name), Device::Cpu, None).unwrap();
+        let path = fixture(&format!("{name}.gguf"));
+        let file = Model::load(&path, Device::Cpu, None).unwrap();
+        let ids = inputs(&[3, 1, 4, 1, 5, 9, 2, 6]);
+        let states = |model: &Model| model.hidden_states(&ids).unwrap();
+        let difference = distance(&states(&folder), &states(&file));
+        assert!(difference < 1e-5, "{name} {difference}");
+        if name != "bert" {
+            let difference = distance(&folder.logits(&ids).unwrap(), &file.logits(&ids).unwrap());
+            assert!(difference < 1e-5, "{name} {difference}");
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        for length in (0..bytes.len() - 40).step_by(bytes.len() / 24) {
+            let cut = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(cut.path(), &bytes[..length]).unwrap();
+            assert!(Model::load(cut.path(), Device::Cpu, None).is_err(), "{name} {length}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Bytes of the header, where sizes and names are, changed at random: a model or an error, never a panic.
+    #[test]
+    fn changed_files_of_every_architecture_end_in_an_error_or_a_model(
+        family in 0usize..6,
+        changes in proptest::collection::vec((0usize..2600, any::<u8>()), 1..4),
+    ) {
+        let name = ["gpt2", "gpt_neox", "bert", "llama3", "gemma2", "llama-yarn"][family];
+        let mut bytes = std::fs::read(fixture(&format!("{name}.gguf"))).unwrap();
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let _ = Model::load(file.path(), Device::Cpu, None);
+        let _ = Model::load_packed(file.path(), Quantize::Int8);
+    }
 }
 
 /// A file with the values of the fixture `tiny.gguf`, its tensors as `change` leaves them.
@@ -84,7 +131,9 @@ fn what_is_no_model_is_told() {
         "general.architecture is \"mamba\", known are llama",
     );
     check(set("llama.expert_count", MetadataValue::U32(8)), "mixtures of experts");
-    check(set("llama.attention.sliding_window", MetadataValue::U32(9)), "windows are not");
+    // A window makes it a Mistral, which has no biases.
+    check(set("llama.attention.sliding_window", MetadataValue::U32(9)), "belongs to no layer");
+    check(set("llama.rope.scaling.type", MetadataValue::Text("yarn".into())), "loads");
     check(set("llama.rope.dimension_count", MetadataValue::U32(4)), "the width of a head");
     check(set("llama.rope.scaling.type", MetadataValue::Text("x".into())), "known are none");
     check(set("llama.attention.head_count", MetadataValue::U32(8)), "rows");

@@ -6,7 +6,8 @@ use common::*;
 use idiolect_files::gguf::{GgmlType, GgufFile};
 use idiolect_model::tch::Device;
 use idiolect_model::{
-    Error, GGUF_TYPES, GgufSaved, GptConfig, Mlp, Model, ModelConfig, Norm, Positions, RopeScaling,
+    Error, GGUF_TYPES, GgufSaved, GptConfig, LayerType, Mlp, Model, ModelConfig, Norm, Positions,
+    RopeScaling,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -78,6 +79,40 @@ fn what_is_written_is_read() {
     check_round_trip(GptConfig { tie_embeddings: true, ..llama(64, 96) }, GgmlType::F16);
     let rope_scaling = Some(RopeScaling::Linear { factor: 4.0 });
     check_round_trip(GptConfig { rope_scaling, ..llama(64, 96) }, GgmlType::F32);
+    check_round_trip(
+        GptConfig { context_length: 32, vocab_size: 64, ..GptConfig::tiny() },
+        GgmlType::F32,
+    );
+}
+
+#[test]
+fn a_gemma_3_is_read_as_it_was_written() {
+    let layer_types = (1..=6).map(|layer| match layer % 6 {
+        0 => LayerType::FullAttention,
+        _ => LayerType::SlidingAttention,
+    });
+    let config = GptConfig {
+        n_layers: 6,
+        norm: Norm::RmsNormOffset,
+        mlp: Mlp::GatedGeluTanh,
+        post_norm: true,
+        qk_norm: true,
+        scale_embeddings: true,
+        tie_embeddings: true,
+        head_dim: Some(16),
+        query_pre_attn_scalar: Some(16.0),
+        sliding_window: Some(4),
+        layer_types: layer_types.collect(),
+        local_rope_theta: Some(10_000.0),
+        rope_theta: 1e6,
+        ..llama(64, 96)
+    };
+    let model = random(ModelConfig::Gpt(config));
+    let (_folder, path, _) = written(&model, GgmlType::F32);
+    let again = Model::load(&path, Device::Cpu, None).unwrap();
+    let ids = inputs(&[3, 1, 4, 1, 5, 9, 2, 6]);
+    let difference = distance(&model.logits(&ids).unwrap(), &again.logits(&ids).unwrap());
+    assert!(difference < 1e-5, "{difference}");
 }
 
 #[test]

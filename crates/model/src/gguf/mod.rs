@@ -2,6 +2,7 @@
 
 mod config;
 mod dequantize;
+mod frequencies;
 mod names;
 mod quantize;
 mod quantize_k;
@@ -30,9 +31,9 @@ impl Gguf {
     /// Opens and checks a file; its tensors are read later.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = GgufFile::open(path)?;
-        let architecture = config::architecture(&file)?;
-        let config = config::read(&file, architecture)?;
-        let names = Names::new(&file, architecture).map_err(|(name, problem)| Error::Weights {
+        let layout = config::architecture(&file)?;
+        let config = config::read(&file, layout)?;
+        let names = Names::new(&file, layout).map_err(|(name, problem)| Error::Weights {
             path: path.to_path_buf(),
             name,
             problem,
@@ -47,8 +48,13 @@ impl Gguf {
 
     /// The size of a tensor by Hugging Face's name.
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<i64>> {
-        let (info, _) = self.file.get(&self.names.get(name)?.name)?;
-        Some(info.shape.iter().map(|&size| size as i64).collect())
+        let place = self.names.get(name)?;
+        let (info, _) = self.file.get(&place.name)?;
+        let mut shape: Vec<i64> = info.shape.iter().map(|&size| size as i64).collect();
+        if place.is_transposed {
+            shape.reverse();
+        }
+        Some(shape)
     }
 
     /// Copies a tensor into `target`, which has its size, dequantised, some rows at a time: it is never there twice in full.
@@ -61,7 +67,12 @@ impl Gguf {
         // Whole heads, so that their halves are together.
         let step = match place.order {
             Order::Interleaved { heads } => rows / heads as usize,
+            Order::Thirds { .. } => rows,
             Order::Same => (ROWS_AT_ONCE / numbers.max(1)).clamp(1, rows),
+        };
+        let target = match place.is_transposed {
+            true => target.transpose(0, 1),
+            false => target.shallow_clone(),
         };
         let mut values = vec![0f32; step * numbers];
         let mut copy = |first: usize| -> Result<()> {
@@ -69,12 +80,19 @@ impl Gguf {
             let (bytes, values) =
                 (&bytes[first * row_bytes..][..count * row_bytes], &mut values[..count * numbers]);
             dequantize::dequantize(info.dtype, bytes, values);
+            if place.has_one_added {
+                values.iter_mut().for_each(|value| *value -= 1.0);
+            }
             Ok(idiolect_torch::catch(|| {
                 let tensor = Tensor::from_slice(values);
                 let tensor = match place.order {
                     Order::Same => tensor,
                     Order::Interleaved { .. } => tensor
                         .view([count as i64 / 2, 2, numbers as i64])
+                        .transpose(0, 1)
+                        .contiguous(),
+                    Order::Thirds { heads } => tensor
+                        .view([3, heads, count as i64 / heads / 3, numbers as i64])
                         .transpose(0, 1)
                         .contiguous(),
                 };
@@ -106,6 +124,7 @@ impl Gguf {
         let row_bytes = bytes.len() / info.shape[0].max(1);
         let packed = match place.order {
             Order::Same => matrix.set_blocks(first, bytes),
+            Order::Thirds { .. } => return Some(Ok(false)),
             Order::Interleaved { heads } => {
                 matrix.set_blocks(first, &apart(bytes, row_bytes, info.shape[0] / heads as usize))
             }

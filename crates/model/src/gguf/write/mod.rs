@@ -1,7 +1,7 @@
 //! A model in, a GGUF file that llama.cpp runs out: named, typed and quantised tensor by tensor.
 
 mod metadata;
-mod names;
+pub(super) mod names;
 
 use super::quantize::{WRITTEN, quantize};
 use crate::config::ModelConfig;

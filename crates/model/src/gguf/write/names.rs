@@ -1,10 +1,11 @@
-//! Hugging Face's names of tensors in, the names that llama.cpp's converter writes out, with what becomes of their rows.
+//! Hugging Face's names of tensors in, the names that llama.cpp's converter writes out, with what becomes of their rows; and
+//! the other way round.
 
 /// The layout of an architecture of GGUF files.
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(in crate::gguf) struct Layout {
     /// What files call it, and put before its keys.
-    pub(super) name: &'static str,
+    pub(in crate::gguf) name: &'static str,
     /// Before the number of a block.
     blocks: &'static str,
     /// Outside of blocks, without `.weight` and `.bias`: Hugging Face's name, the file's.
@@ -14,9 +15,9 @@ pub(super) struct Layout {
     /// Parts that such files have no place for, at the beginning of names.
     pub(super) left_out: &'static [&'static str],
     /// Whether halves of queries and keys alternate, because neighbours are turned against each other.
-    pub(super) is_interleaved: bool,
+    pub(in crate::gguf) is_interleaved: bool,
     /// Whether norms are written with the one that is added to them.
-    pub(super) adds_one_to_norms: bool,
+    pub(in crate::gguf) adds_one_to_norms: bool,
 }
 
 const MODERN: Layout = Layout {
@@ -120,7 +121,50 @@ static LAYOUTS: [(&str, Layout); 8] = [
     ("bert", BERT),
 ];
 
+/// GPT-NeoX: its fused queries, keys and values lie head by head here, and one after another there.
+const GPT_NEOX: Layout = Layout {
+    name: "gptneox",
+    blocks: "gpt_neox.layers.",
+    whole: &[
+        ("gpt_neox.embed_in", "token_embd"),
+        ("gpt_neox.final_layer_norm", "output_norm"),
+        ("embed_out", "output"),
+    ],
+    in_block: &[
+        ("input_layernorm", "attn_norm"),
+        ("attention.query_key_value", "attn_qkv"),
+        ("attention.dense", "attn_output"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("mlp.dense_h_to_4h", "ffn_up"),
+        ("mlp.dense_4h_to_h", "ffn_down"),
+    ],
+    ..MODERN
+};
+
+/// What is read and not written.
+static READ_ONLY: [Layout; 1] = [GPT_NEOX];
+
 impl Layout {
+    /// The layouts that are read.
+    pub(in crate::gguf) fn read() -> impl Iterator<Item = &'static Layout> {
+        let written = LAYOUTS.iter().filter(|known| known.0 != "mistral").map(|known| &known.1);
+        written.chain(&READ_ONLY)
+    }
+
+    /// Hugging Face's name for a tensor of a file.
+    pub(in crate::gguf) fn original(&self, name: &str) -> Option<String> {
+        let (part, what) =
+            name.rsplit_once('.').filter(|(_, what)| ["weight", "bias"].contains(what))?;
+        if let Some(rest) = part.strip_prefix("blk.") {
+            let (layer, part) = rest.split_once('.')?;
+            let layer: usize = layer.parse().ok()?;
+            let known = self.in_block.iter().find(|known| known.1 == part)?;
+            return Some(format!("{}{layer}.{}.{what}", self.blocks, known.0));
+        }
+        let known = self.whole.iter().find(|known| known.1 == part)?;
+        Some(format!("{}.{what}", known.0))
+    }
+
     /// The layout for a family, or the families that there are layouts for.
     pub(super) fn of(model_type: &str) -> Result<&'static Layout, Vec<&'static str>> {
         let found = LAYOUTS.iter().find(|known| known.0 == model_type).map(|known| &known.1);
@@ -154,6 +198,30 @@ impl Layout {
         let full = self.with_body(name);
         self.left_out.iter().any(|start| name.starts_with(start) || full.starts_with(start))
     }
+}
+
+#[test]
+fn names_are_hugging_faces() {
+    let check = |architecture, name, expected: Option<&str>| {
+        let layout = Layout::read().find(|layout| layout.name == architecture).unwrap();
+        assert_eq!(layout.original(name).as_deref(), expected);
+    };
+    check("llama", "token_embd.weight", Some("model.embed_tokens.weight"));
+    check("llama", "blk.12.attn_q.bias", Some("model.layers.12.self_attn.q_proj.bias"));
+    check("llama", "blk.0.ffn_norm.weight", Some("model.layers.0.post_attention_layernorm.weight"));
+    check(
+        "gemma2",
+        "blk.0.ffn_norm.weight",
+        Some("model.layers.0.pre_feedforward_layernorm.weight"),
+    );
+    check(
+        "gptneox",
+        "blk.1.attn_qkv.bias",
+        Some("gpt_neox.layers.1.attention.query_key_value.bias"),
+    );
+    check("llama", "blk.0.ffn_down.scale", None);
+    check("llama", "blk.x.ffn_down.weight", None);
+    check("llama", "blk.0.ssm_a", None);
 }
 
 #[test]
