@@ -223,6 +223,8 @@ mod tests {
         check(tagger, "known are BertForMaskedLM, BertModel, BertForSequenceClassification");
         let endless = r#"{"model_type": "gpt2", "n_layer": 18446744073709551615}"#;
         check(endless, "`n_layer` is 18446744073709551615, most are 10000");
+        let endless = r#"{"model_type": "gpt2", "architectures": ["GPT2ForSequenceClassification"], "num_labels": 18446744073709551615}"#;
+        check(endless, "`num_labels` is 18446744073709551615");
         check(r#"{"model_type": "gpt2", "n_embed": 3}"#, "`n_embed` is 3");
         check(r#"{"model_type": "gpt2", "scale_attn_weights": false}"#, "`scale_attn_weights`");
         check(r#"{"model_type": "gpt2", "activation_function": "mish"}"#, "\"mish\"");

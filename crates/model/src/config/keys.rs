@@ -180,6 +180,10 @@ impl Keys {
         let count: Option<usize> = self.or_null("num_labels", None)?;
         let named: Option<BTreeMap<String, String>> = self.or_null("id2label", None)?;
         let Some(named) = named else {
+            const MOST: usize = 1_000_000;
+            if let Some(count) = count.filter(|&count| count > MOST) {
+                return Err(format!("`num_labels` is {count}, most are {MOST}"));
+            }
             return Ok((0..count.unwrap_or(2)).map(|id| format!("LABEL_{id}")).collect());
         };
         let wrong = || "`id2label` does not number its labels 0, 1, 2, ...".to_string();
