@@ -257,6 +257,7 @@ impl Cut {
 #[cfg(test)]
 mod tests {
     use std::ops::ControlFlow;
+    use std::sync::Mutex;
 
     use idiolect_prompting::{Answer, Capabilities, Request};
     use idiolect_tokenizer::{TrainConfig, train};
@@ -265,7 +266,17 @@ mod tests {
     use super::*;
 
     /// Finds every token as likely as `probability`, and refuses rows longer than its context.
-    struct Constant(f32);
+    struct Constant {
+        probability: f32,
+        /// The ids that rows began with.
+        first_ids: Mutex<Vec<u32>>,
+    }
+
+    impl Constant {
+        fn new(probability: f32) -> Self {
+            Self { probability, first_ids: Mutex::default() }
+        }
+    }
 
     impl Backend for Constant {
         fn capabilities(&self) -> Capabilities {
@@ -285,7 +296,9 @@ mod tests {
                 rows.iter().all(|row| (2..=9).contains(&row.len())),
                 "a row that cannot be scored"
             );
-            Ok(rows.iter().map(|row| vec![self.0.ln(); row.len() - 1]).collect())
+            let mut first_ids = self.first_ids.lock().expect("no panic before");
+            first_ids.extend(rows.iter().map(|row| row[0]));
+            Ok(rows.iter().map(|row| vec![self.probability.ln(); row.len() - 1]).collect())
         }
     }
 
@@ -301,7 +314,7 @@ mod tests {
         text: &str,
         config: PerplexityConfig,
     ) -> Result<Perplexity> {
-        perplexity(&Constant(probability), &characters(special), [text], &config, &mut |_| ())
+        perplexity(&Constant::new(probability), &characters(special), [text], &config, &mut |_| ())
     }
 
     #[test]
@@ -322,30 +335,11 @@ mod tests {
 
     #[test]
     fn the_token_that_begins_a_text_predicts_the_first_before_the_one_that_ends_it() {
-        use std::sync::Mutex;
-        struct FirstIds(Mutex<Vec<u32>>);
-        impl Backend for FirstIds {
-            fn capabilities(&self) -> Capabilities {
-                Capabilities::default().with_score().with_context_length(8)
-            }
-            fn generate(
-                &self,
-                _: &Request,
-                _: &mut dyn FnMut(&str) -> ControlFlow<()>,
-            ) -> idiolect_prompting::Result<Answer> {
-                Err(BackendError::Unsupported { what: "generate" })
-            }
-            fn score_ids(&self, rows: &[Vec<u32>]) -> idiolect_prompting::Result<Vec<Vec<f32>>> {
-                let mut first = self.0.lock().expect("no panic before");
-                first.extend(rows.iter().map(|row| row[0]));
-                Ok(rows.iter().map(|row| vec![-1.0; row.len() - 1]).collect())
-            }
-        }
         let check = |special: &[&str], expected: &str| {
-            let (backend, tokenizer) = (FirstIds(Mutex::default()), characters(special));
+            let (backend, tokenizer) = (Constant::new(0.5), characters(special));
             perplexity(&backend, &tokenizer, ["ab"], &PerplexityConfig::default(), &mut |_| ())
                 .expect("scored");
-            let first = backend.0.into_inner().expect("no panic before");
+            let first = backend.first_ids.into_inner().expect("no panic before");
             assert_eq!(first.first().copied(), tokenizer.token_to_id(expected), "{special:?}");
         };
         check(&["</s>", "<s>"], "<s>");
