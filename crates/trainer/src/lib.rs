@@ -103,6 +103,6 @@ pub use error::{CallbackError, Error, Result};
 pub use event::{Callbacks, Event, StepMetrics, ValidationMetrics};
 pub use outcome::{Outcome, RunContext, Summary};
 pub use plan::Plan;
-pub use run_folder::{check_run_folder, is_record};
+pub use run_folder::{check_run_folder, is_record, set_run_aside};
 pub use schedule::{Schedule, ScheduleKind};
 pub use train::train;

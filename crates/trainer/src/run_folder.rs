@@ -86,6 +86,13 @@ pub fn find_checkpoint(
     Ok(None)
 }
 
+/// Moves what an earlier run left into a folder `previous-N`, and gives it, if there was one: for a caller that makes data or a
+/// tokenizer anew before it trains.
+pub fn set_run_aside(run_dir: &Path) -> Result<Option<PathBuf>> {
+    let _lock = lock(run_dir)?;
+    set_aside(run_dir)
+}
+
 fn set_aside(run_dir: &Path) -> Result<Option<PathBuf>> {
     let failed = |source| Error::Io { action: "set aside files of", path: run_dir.into(), source };
     let is_finished = run_dir.join("report.md").exists();

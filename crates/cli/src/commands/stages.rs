@@ -70,8 +70,8 @@ fn refuse_under_checkpoints(run: &Path, stage: &Path) -> Result<()> {
     let mut checkpoints = std::fs::read_dir(run.join("checkpoints")).into_iter().flatten();
     if stage.join(KEY).exists() && checkpoints.next().is_some() {
         let what = format!(
-            "{} was made from other data or settings, and the run in {} has trained on it: name another folder (--set \
-             run=FOLDER), or remove this one",
+            "{} was made from other data or settings, and the run in {} has trained on it: `idiolect train --restart` \
+             sets that run aside, --set run=FOLDER leads elsewhere",
             stage.display(),
             run.display()
         );

@@ -33,6 +33,11 @@ pub fn run(train: &Train, common: &Common, output: Output, stop: Stop) -> Result
     let file = RunFile::of(source, common)?;
     let run = file.validate()?;
     check_run_folder(&run.folder)?;
+    if train.restart
+        && let Some(aside) = idiolect_trainer::set_run_aside(&run.folder)?
+    {
+        message(format!("an earlier run's files were moved to {}", aside.display()));
+    }
     let prepared = stages::documents(&file)?;
     let (tokenizer, _) = stages::tokenizer(&file, &prepared)?;
     let samples = stages::samples(&run, &prepared, &tokenizer)?;

@@ -105,4 +105,7 @@ fn what_a_run_trained_on_is_not_made_anew() {
     assert!(said.stderr.contains("has trained on it"), "{}", said.stderr);
     assert!(before == std::fs::read(place.path("run/tokenizer/tokenizer.json")).expect("there"));
     place.done(&[&other[..], &["--set", "run=other"]].concat());
+    place.done(&[&other[..], &["--restart"]].concat());
+    assert!(place.path("run/previous-1/model/tokenizer.json").is_file());
+    assert!(place.path("run/model/tokenizer.json").is_file());
 }
